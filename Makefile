@@ -1,0 +1,43 @@
+# Everything a newcomer needs: `make review` and `make test`. Each target installs what it needs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
+REPO ?=
+RANGE ?=
+
+.PHONY: review test check bench model clean
+.DELETE_ON_ERROR:
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Terazi needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[train,ui,dev]'
+	touch $@
+
+review: $(VENV)/.base ## Review the sample, or REPO=/path RANGE=main..HEAD
+ifdef REPO
+	$(BIN)/terazi review --repo "$(REPO)" $(if $(RANGE),"$(RANGE)")
+else
+	$(BIN)/terazi review --patch review_data/samples/merge_request.patch
+endif
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,162 @@
+"""The teacher-labelled dataset: rows, loading with validation, splits, and a content hash.
+
+Owns the packaged rows (`review_data/teacher/`, described in docs/dataset.md) and the reading of files of the
+same two shapes. What a model may see of a row is decided in `review_data.rater_input` and
+`review_data.prompts`: `explanation` gives the label away and is a target, never an input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from pydantic import Field, field_validator
+
+from review_data.domain import Category, Record, Side
+from review_data.errors import DataError
+from review_data.jsonl import parse_row, read_jsonl
+from review_data.severity import Severity
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+TEACHER_FOLDER = Path(__file__).parent / "teacher"
+
+
+class LabelledFinding(Record):
+    """One fault of a labelled merge request; `line` counts on `side`."""
+
+    path: str = Field(min_length=1)
+    line: int = Field(ge=1)
+    side: Side = Side.NEW
+    category: Category
+    severity: Severity
+    title: str = Field(min_length=1)
+    explanation: str = ""
+    suggestion: str = ""
+
+
+class LabelledMergeRequest(Record):
+    """One merge request with every fault the teacher sees in it; no findings means it is clean."""
+
+    id: str = Field(min_length=1)
+    language: str = ""
+    project: str = ""
+    title: str = ""
+    description: str = ""
+    diff: str = Field(min_length=1)
+    findings: tuple[LabelledFinding, ...] = ()
+
+    @field_validator("diff")
+    @classmethod
+    def _is_a_diff(cls, diff: str) -> str:
+        if "@@" not in diff and "diff --git" not in diff:
+            raise ValueError("is not a unified diff (no `@@` and no `diff --git` line)")
+        return diff
+
+
+class LabelledComment(Record):
+    """One review comment with its severity; all but `comment` and `severity` may be missing."""
+
+    id: str = ""
+    language: str = ""
+    project: str = ""
+    title: str = ""
+    comment: str = Field(min_length=1)
+    category: Category | None = None
+    severity: Severity
+    explanation: str = ""
+
+
+def merge_requests(split: Split) -> tuple[LabelledMergeRequest, ...]:
+    """The packaged merge requests of one split."""
+    return load_merge_requests(TEACHER_FOLDER / f"merge_requests.{split}.jsonl")
+
+
+def comments(split: Split) -> tuple[LabelledComment, ...]:
+    """The packaged review comments of one split."""
+    return load_comments(TEACHER_FOLDER / f"comments.{split}.jsonl")
+
+
+def load_merge_requests(path: Path) -> tuple[LabelledMergeRequest, ...]:
+    """Merge requests from a file; `DataError` names file, line and field of the first wrong row."""
+    rows = tuple(read_jsonl(path, LabelledMergeRequest))
+    _refuse_repeats(path, [row.id for row in rows])
+    return rows
+
+
+def load_comments(path: Path) -> tuple[LabelledComment, ...]:
+    """Comments from a file; `DataError` names file, line and field of the first wrong row."""
+    rows = tuple(read_jsonl(path, LabelledComment))
+    _refuse_repeats(path, [row.id for row in rows])
+    return rows
+
+
+def load_any(path: Path) -> tuple[LabelledMergeRequest, ...] | tuple[LabelledComment, ...]:
+    """Rows of either shape, told apart by the first row: it has a `comment` or a `diff`."""
+    keys = _first_keys(path)
+    if "comment" in keys:
+        return load_comments(path)
+    if "diff" in keys:
+        return load_merge_requests(path)
+    raise DataError("has neither `comment` nor `diff`; it is neither kind of dataset row", file=path, line=1)
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """SHA-256 (hex) over the files' names and bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def packaged_hash(splits: Iterable[Split] = SPLITS) -> str:
+    """The content hash of the packaged files of these splits, both kinds."""
+    return content_hash(
+        TEACHER_FOLDER / f"{kind}.{split}.jsonl"
+        for kind in ("merge_requests", "comments")
+        for split in splits
+    )
+
+
+def check_splits_apart() -> None:
+    """`DataError` if a record's id stands in two packaged splits: rows are grouped by record."""
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        rows: list[LabelledMergeRequest | LabelledComment] = [*merge_requests(split), *comments(split)]
+        for row in rows:
+            if row.id in seen:
+                raise DataError(
+                    f"`{row.id}` also stands in {seen[row.id]}; keep a record in one split",
+                    file=f"split {split}",
+                    field="id",
+                )
+            seen[row.id] = split
+
+
+def _first_keys(path: Path) -> frozenset[str]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            first = next((line for line in lines if line.strip()), None)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"can't be read ({error}); check the path", file=path) from error
+    if first is None:
+        raise DataError("is empty; expected JSON Lines", file=path)
+    try:
+        row = json.loads(first)
+    except json.JSONDecodeError:
+        parse_row(first, LabelledComment, path, 1)
+        raise
+    return frozenset(cast(dict[str, object], row)) if isinstance(row, dict) else frozenset()
+
+
+def _refuse_repeats(path: Path, ids: list[str]) -> None:
+    seen: set[str] = set()
+    for number, identifier in enumerate(ids, start=1):
+        if identifier and identifier in seen:
+            raise DataError(
+                f"`{identifier}` is used twice; ids are unique", file=path, line=number, field="id"
+            )
+        seen.add(identifier)

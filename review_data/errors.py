@@ -1,0 +1,77 @@
+"""The tree of errors that Terazi raises on purpose.
+
+TeraziError
+├── UserError            the caller's mistake                               exit 2
+│   ├── SettingsError    a setting or configuration file
+│   ├── ChangeError      a repository, revision or patch that can't be read
+│   ├── DataError        a data file: names file, line and field
+│   └── MissingExtra     an optional part that is not installed
+└── ToolError            Terazi's or a server's failure                     exit 3
+    └── BackendError     a finder or rater failed
+        └── ReplyError   a model's reply could not be parsed
+
+They are caught only at the edges (command line, API, page) and per chunk in the review pipeline, where a
+`BackendError` becomes a recorded skip. Every message says what was wrong, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TeraziError(Exception):
+    """Base of every error raised on purpose; `exit_code` is the process's exit status."""
+
+    exit_code = 3
+
+
+class UserError(TeraziError):
+    """Something the caller can put right."""
+
+    exit_code = 2
+
+
+class SettingsError(UserError):
+    """A setting has a value, or a configuration file a content, that can't be used."""
+
+
+class ChangeError(UserError):
+    """A repository, a revision or a patch can't be read."""
+
+
+class DataError(UserError):
+    """A row of a data file is not what it must be."""
+
+    def __init__(
+        self, message: str, *, file: Path | str, line: int | None = None, field: str | None = None
+    ) -> None:
+        self.file, self.line, self.field = str(file), line, field
+        where = self.file + (f":{line}" if line is not None else "") + (f", field `{field}`" if field else "")
+        super().__init__(f"{where}: {message}")
+
+
+class MissingExtra(UserError):
+    """An optional part is not installed."""
+
+    def __init__(self, extra: str, needed_for: str, package: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{needed_for} needs the package `{package}`, which is not installed: run "
+            f"`pip install 'terazi[{extra}]'` and try again"
+        )
+
+
+class ToolError(TeraziError):
+    """Terazi itself, or a server it depends on, failed."""
+
+
+class BackendError(ToolError):
+    """A finder or a rater failed on a chunk or an issue."""
+
+
+class ReplyError(BackendError):
+    """A model's reply could not be parsed; `reply` is the raw text."""
+
+    def __init__(self, message: str, *, reply: str) -> None:
+        self.reply = reply
+        super().__init__(message)

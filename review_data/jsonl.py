@@ -1,0 +1,69 @@
+"""Typed JSON Lines: one validated record per line, written atomically.
+
+Every error names file, line and field. Owns no schema: the caller brings the pydantic type.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from review_data.errors import DataError
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+def read_jsonl(path: Path, kind: type[RecordT]) -> Iterator[RecordT]:
+    """Each non-blank line of `path` as a `kind`; `DataError` with file, line and field otherwise."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield parse_row(line, kind, path, number)
+    except OSError as error:
+        raise DataError(f"can't be read ({error.strerror}); check the path", file=path) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"is not UTF-8 ({error.reason}); save it as UTF-8", file=path) from error
+
+
+def parse_row(line: str, kind: type[RecordT], path: Path | str, number: int) -> RecordT:
+    """One line as a `kind`; `DataError` names the first field that is wrong."""
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        raise DataError(f"{first['msg']}; correct this row", file=path, line=number, field=field) from None
+
+
+def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:
+    """Writes all rows to `path` in one atomic step."""
+    write_atomically(path, "".join(row.model_dump_json() + "\n" for row in rows))
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes `content` beside `path`, then renames: readers see the old file or the new one, never half."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Reviews out: terminal, Markdown, JSON, SARIF, GitLab Code Quality, reviewdog."""
