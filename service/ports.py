@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from review_data.domain import FileChange, Issue, MergeRequest, Rating, Side, Skip
+from review_data.domain import FileChange, Issue, MergeRequest, Provenance, Rating, Side, Skip
 
 
 class Snapshot(Protocol):
@@ -91,3 +91,13 @@ class Rater(Protocol):
         Raises `BackendError` when no issue could be rated. Thread-safe. The issues are anchored.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewer:
+    """A backend, ready to work: finders, a rater, and what to call them in a review."""
+
+    finders: tuple[Finder, ...]
+    rater: Rater
+    name: str
+    provenance: Provenance

@@ -1,0 +1,211 @@
+"""Settings: what can be set, where each value came from, and their resolution.
+
+Order: command line > `TERAZI_*` environment > the repository's `terazi.toml` (or `[tool.terazi]` in its
+pyproject.toml) > the user's file > default. Resolved once at the edge, then passed explicitly; nothing below
+reads the environment for itself. A setting marked `USER_ONLY` can't come from the repository's file, because
+whoever wrote the change may have written that file too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from review_data.domain import Record
+from review_data.errors import SettingsError
+from review_data.severity import Severity
+
+USER_ONLY: Final = {"user_only": True}
+
+
+class Settings(Record):
+    """Every setting; its flag is the name with dashes, its variable `TERAZI_` and the name in capitals."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    threshold: Severity = Severity.MEDIUM
+    """Findings below this severity are hidden and counted."""
+    gate: Severity | None = None
+    """Exit with 1 when a finding is at least this severe; `none` never does."""
+    backend: str = "embedded"
+    """What finds and rates: embedded, endpoint or local."""
+    finders: tuple[str, ...] = ()
+    """Backends that find issues; empty means the one named by `backend`."""
+    rater: str = ""
+    """Backend that rates issues; empty means the one named by `backend`."""
+    ignore: tuple[str, ...] = ()
+    """Paths that are not reviewed, as .gitignore patterns."""
+    project: str = ""
+    """One line about the project, shown to the rater: what it is and who can reach it."""
+    deadline_s: float | None = Field(default=None, gt=0)
+    """Seconds after which what is not reviewed yet is recorded as skipped."""
+    hook_block: Severity | None = None
+    """The hook stops a push when a finding is at least this severe; `none` only warns."""
+    hook_deadline_s: float = Field(default=20.0, gt=0)
+    """Seconds the hook may take before the push goes on."""
+    hook_fail: Literal["open", "closed"] = "open"
+    """What the hook does when it could not review: let the push go on, or stop it."""
+
+    @field_validator("gate", "hook_block", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
+
+    @field_validator("threshold", "gate", "hook_block", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("finders", "ignore", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+
+class Resolved(NamedTuple):
+    """Settings and, per field, where its value came from: "default", "command line", a variable, a file."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+class Layer(NamedTuple):
+    """Values from one place; `origin` names it in messages, `trusted` allows `USER_ONLY` settings."""
+
+    origin: str
+    values: Mapping[str, object]
+    trusted: bool = True
+
+
+def resolve(
+    flags: Mapping[str, object] | None = None,
+    *,
+    folder: Path | None = None,
+    repository: Layer | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Resolved:
+    """Settings for a run in `folder`; flags that are None count as not given.
+
+    `repository` replaces the file found from `folder` (a server passes the target branch's). Raises
+    `SettingsError` naming the place, the key and what it may be.
+    """
+    env = os.environ if env is None else env
+    found = repository if repository is not None else (repository_layer(folder) if folder else None)
+    layers = [user_layer(env), found, environment_layer(env), flag_layer(flags or {})]
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for layer in layers:
+        if layer is not None:
+            checked = check_layer(layer)
+            values.update(checked)
+            origins.update({key: _origin(layer, key) for key in checked})
+    return Resolved(Settings.model_validate(values), origins)
+
+
+def check_layer(layer: Layer) -> dict[str, object]:
+    """The layer's values validated one by one, so that an error names where the bad value stands."""
+    for key in layer.values:
+        _check_key(layer, key)
+    try:
+        valid = Settings.model_validate(dict(layer.values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise SettingsError(
+            f"{_origin(layer, key)}: `{key}` can't be {layer.values[key]!r}: {first['msg']}; "
+            f"see `terazi config` for what it does"
+        ) from None
+    return {key: getattr(valid, key) for key in layer.values}
+
+
+def parse_toml(text: str, origin: str, table: tuple[str, ...] = ()) -> Layer:
+    """A configuration file's text as an untrusted layer; `SettingsError` when it is not TOML."""
+    try:
+        values: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{origin}: is not valid TOML: {error}; correct the file") from None
+    for key in table:
+        values = values.get(key, {}) if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{origin}: [{'.'.join(table)}] is not a table; write `key = value` lines under it"
+        )
+    return Layer(origin, values, trusted=False)
+
+
+def repository_layer(folder: Path) -> Layer | None:
+    """The nearest `terazi.toml` or `[tool.terazi]`, from `folder` up to the repository's root."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        for name, table in (("terazi.toml", ()), ("pyproject.toml", ("tool", "terazi"))):
+            layer = _file_layer(place / name, table)
+            if layer is not None and (layer.values or not table):
+                return layer
+        if (place / ".git").exists():
+            return None
+    return None
+
+
+def user_layer(env: Mapping[str, str]) -> Layer | None:
+    """The user's own file: `TERAZI_CONFIG`, else `config.toml` in the user's configuration folder."""
+    named = env.get("TERAZI_CONFIG")
+    if named:
+        layer = _file_layer(Path(named), ())
+        if layer is None:
+            raise SettingsError(f"TERAZI_CONFIG: there is no file {named}; correct or unset the variable")
+        return layer._replace(trusted=True)
+    from platformdirs import user_config_path
+
+    layer = _file_layer(user_config_path("terazi") / "config.toml", ())
+    return layer._replace(trusted=True) if layer else None
+
+
+def environment_layer(env: Mapping[str, str]) -> Layer:
+    """Values of `TERAZI_<NAME>` variables; other TERAZI_ variables are not settings."""
+    names = {f"TERAZI_{key.upper()}": key for key in Settings.model_fields}
+    return Layer("environment", {names[name]: value for name, value in env.items() if name in names})
+
+
+def flag_layer(flags: Mapping[str, object]) -> Layer:
+    """Values given on the command line."""
+    return Layer("command line", {key: value for key, value in flags.items() if value is not None})
+
+
+def _file_layer(path: Path, table: tuple[str, ...]) -> Layer | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: can't be read ({error}); correct or remove the file") from None
+    return parse_toml(text, str(path), table)
+
+
+def _check_key(layer: Layer, key: str) -> None:
+    field = Settings.model_fields.get(key)
+    if field is None:
+        near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "`terazi config` lists the settings"
+        raise SettingsError(f"{layer.origin}: there is no setting `{key}`; {hint}")
+    if not layer.trusted and field.json_schema_extra == USER_ONLY:
+        raise SettingsError(
+            f"{layer.origin}: `{key}` can't be set by a repository's file, because a change could bring it "
+            f"along; set {_variable(key)}, the flag, or your own configuration file"
+        )
+
+
+def _origin(layer: Layer, key: str) -> str:
+    return _variable(key) if layer.origin == "environment" else layer.origin
+
+
+def _variable(key: str) -> str:
+    return f"TERAZI_{key.upper()}"
