@@ -1,40 +1,111 @@
-"""The `terazi` program: registers the commands and turns errors into exit codes. Nothing else."""
+"""The `terazi` program: finds the command's file, turns errors into exit codes. Nothing else.
+
+Only the file of the command that is called is imported, so that `terazi --help` and the hook start fast.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
+from typing import Final, NamedTuple
 
 import typer
 
 from review_data.errors import TeraziError
 
-app = typer.Typer(
-    name="terazi",
-    help="Reviews merge requests on your own machine and rates what it finds by severity.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+class Command(NamedTuple):
+    """A command: the module that holds it, and its line in `terazi --help`."""
+
+    module: str
+    help: str
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from importlib.metadata import version as installed
-
-    print(f"terazi {installed('terazi')}")
+COMMANDS: Final[dict[str, Command]] = {
+    "review": Command("review", "Review a change and rate what is found by severity."),
+    "config": Command("config", "Show the effective settings and where each came from."),
+    "version": Command("version", "Print the versions of Terazi and of what it stands on."),
+}
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code (0, 1 gate, 2 user's error, 3 tool's failure, 130)."""
+    """Runs one command; returns the exit code: 0, 1 gate, 2 user's error, 3 tool's failure, 130 interrupted."""
+    args = sys.argv[1:] if args is None else args
     try:
-        outcome = app(args, standalone_mode=False)
+        code = build(next((arg for arg in args if not arg.startswith("-")), None))(
+            args, prog_name="terazi", standalone_mode=False
+        )
     except TeraziError as error:
-        print(f"terazi: {error}", file=sys.stderr)
-        return error.exit_code
-    return outcome if isinstance(outcome, int) else 0
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return _usage_or_bug(error)
+    return code if isinstance(code, int) else 0
+
+
+def build(name: str | None) -> typer.Typer:
+    """The program with the command `name` loaded and the others as lines of help."""
+    app = typer.Typer(
+        name="terazi",
+        help="Reviews merge requests on your own machine and rates what it finds by severity.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command, (module, text) in COMMANDS.items():
+        if command != name:
+            app.command(command, help=text)(_not_loaded)
+            continue
+        loaded = import_module(f"ui.cli.commands.{module}")
+        if hasattr(loaded, "app"):
+            app.add_typer(loaded.app, name=command, help=text)
+        else:
+            app.command(command, help=text)(loaded.command)
+    app.callback()(_program)
+    return app
+
+
+def _program() -> None:
+    """Reviews merge requests on your own machine and rates what it finds by severity."""
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command that was not named can't be called")
+
+
+def _usage_or_bug(error: Exception) -> int:
+    exit_code = getattr(error, "exit_code", None)
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        context = getattr(error, "ctx", None)
+        hint = f"; see `{context.command_path} --help`" if context is not None else ""
+        return _complain(f"{message().rstrip('.')}{hint}", 2)
+    if isinstance(exit_code, int):
+        return exit_code
+    if os.environ.get("TERAZI_DEBUG"):
+        raise error
+    return _complain(
+        f"internal error: {type(error).__name__}: {error}; this is a bug in Terazi: run again with "
+        "TERAZI_DEBUG=1 and report the traceback",
+        3,
+    )
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"terazi: {message}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """The entry point of the `terazi` program."""
+    sys.exit(main())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
