@@ -186,7 +186,7 @@ def to_finding(issue: Issue, rating: Rating) -> Finding:
 
 def merge(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """One finding per line and category: the most severe one speaks, all sources are named."""
-    ordered = sorted(findings, key=lambda finding: (*_place(finding), *sort_key(finding), finding.source))
+    ordered = sorted(findings, key=lambda f: (*_place(f), -f.severity.rank, f.source, f.fingerprint))
     merged: list[Finding] = []
     for _, group in groupby(ordered, key=_place):
         first, *rest = group

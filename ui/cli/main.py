@@ -30,7 +30,7 @@ COMMANDS: Final[dict[str, Command]] = {
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 gate, 2 user's error, 3 tool's failure, 130 interrupted."""
+    """Runs one command; returns 0, 1 (gate), 2 (user's error), 3 (tool's failure) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
     try:
         code = build(next((arg for arg in args if not arg.startswith("-")), None))(
