@@ -7,13 +7,14 @@ same two shapes. What a model may see of a row is decided in `review_data.rater_
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from review_data.domain import Category, Record, Side
 from review_data.errors import DataError
@@ -25,7 +26,24 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 TEACHER_FOLDER = Path(__file__).parent / "teacher"
 
 
-class LabelledFinding(Record):
+class Row(Record):
+    """A row of a data file: other tools' extra fields are ignored, misspelt ones and wrong values are not."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidy(cls, row: object) -> object:
+        if not isinstance(row, dict):
+            return row
+        for key in row.keys() - cls.model_fields.keys():
+            near = difflib.get_close_matches(str(key), cls.model_fields.keys() - row.keys(), n=1, cutoff=0.8)
+            if near:
+                raise ValueError(f"there is no field `{key}`; did you mean `{near[0]}`?")
+        return {key: value for key, value in row.items() if value is not None}
+
+
+class LabelledFinding(Row):
     """One fault of a labelled merge request; `line` counts on `side`."""
 
     path: str = Field(min_length=1)
@@ -38,7 +56,7 @@ class LabelledFinding(Record):
     suggestion: str = ""
 
 
-class LabelledMergeRequest(Record):
+class LabelledMergeRequest(Row):
     """One merge request with every fault the teacher sees in it; no findings means it is clean."""
 
     id: str = Field(min_length=1)
@@ -57,7 +75,7 @@ class LabelledMergeRequest(Record):
         return diff
 
 
-class LabelledComment(Record):
+class LabelledComment(Row):
     """One review comment with its severity; all but `comment` and `severity` may be missing."""
 
     id: str = ""
