@@ -2,27 +2,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 REPO ?=
 RANGE ?=
 
-.PHONY: review test check bench model clean
+.PHONY: review test lint check bench clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Terazi needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Terazi needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e .
-	touch $@
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[train,ui,dev]'
-	touch $@
+	@touch $@
 
-review: $(VENV)/.base ## Review the sample, or REPO=/path RANGE=main..HEAD
+# Reviews the sample merge request, or REPO=/path RANGE=main..HEAD.
+review: $(VENV)/.base
 ifdef REPO
 	$(BIN)/terazi review --repo "$(REPO)" $(if $(RANGE),"$(RANGE)")
 else
@@ -30,14 +31,20 @@ else
 endif
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2
+
+check: lint test
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/review.py
+	$(BIN)/python bench/finders.py
+	$(BIN)/python bench/rater.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
