@@ -7,6 +7,7 @@ TeraziError
 │   ├── DataError        a data file: names file, line and field
 │   └── MissingExtra     an optional part that is not installed
 └── ToolError            Terazi's or a server's failure                     exit 3
+    ├── StoreError       the database of reviews and verdicts failed
     └── BackendError     a finder or rater failed
         └── ReplyError   a model's reply could not be parsed
 
@@ -63,6 +64,10 @@ class MissingExtra(UserError):
 
 class ToolError(TeraziError):
     """Terazi itself, or a server it depends on, failed."""
+
+
+class StoreError(ToolError):
+    """The database can't be reached, can't write, or holds what this version can't read."""
 
 
 class BackendError(ToolError):

@@ -1,0 +1,1 @@
+"""Where reviews, findings, verdicts and access tokens are kept: SQLite or PostgreSQL through SQLAlchemy."""

@@ -1,0 +1,68 @@
+"""Verdicts in the database. One person has one verdict per finding: a new one replaces the old."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from review_data.domain import Review
+from review_data.feedback import Feedback, JudgedReview
+from service.store.engine import reading, writing
+from service.store.tables import FeedbackRow, ReviewRow
+from service.store.values import unpacked
+
+
+def add(engine: Engine, review_id: str, feedback: Feedback) -> Feedback:
+    """Stores a verdict on an existing review; it is committed when this returns, with its time set."""
+    stamped = feedback.model_copy(update={"at": round(time.time(), 3)})
+    subject = feedback.fingerprint or f"missed-{secrets.token_hex(12)}"
+    with writing(engine) as session:
+        mine = select(FeedbackRow).where(
+            FeedbackRow.review_id == review_id,
+            FeedbackRow.subject == subject,
+            FeedbackRow.author == feedback.author,
+        )
+        row = session.scalar(mine.with_for_update())
+        if row is None:
+            row = FeedbackRow(review_id=review_id, subject=subject, author=feedback.author)
+            session.add(row)
+        row.created_at = int(stamped.at * 1000)
+        row.record = stamped.model_dump_json()
+    return stamped
+
+
+def feedback_of(session: Session, review_id: str) -> tuple[Feedback, ...]:
+    """The verdicts on one review, oldest first."""
+    query = select(FeedbackRow.record).where(FeedbackRow.review_id == review_id)
+    rows = session.scalars(query.order_by(FeedbackRow.created_at, FeedbackRow.id))
+    return tuple(Feedback.model_validate_json(record) for record in rows)
+
+
+def judged(engine: Engine) -> Iterator[JudgedReview]:
+    """Every finished review that has a verdict, oldest first, one at a time."""
+    with reading(engine) as session:
+        ids = session.scalars(
+            select(ReviewRow.id)
+            .join(FeedbackRow, FeedbackRow.review_id == ReviewRow.id)
+            .where(ReviewRow.result.is_not(None))
+            .distinct()
+        ).all()
+    for review_id in sorted(ids):
+        with reading(engine) as session:
+            row = session.get(ReviewRow, review_id)
+            if row is None or row.result is None:
+                continue
+            review = Review.model_validate_json(row.result)
+            yield JudgedReview(
+                id=row.id,
+                title=row.title,
+                project=row.repository,
+                diff=(unpacked(row.diff) or b"").decode("utf-8", "replace"),
+                shown=review.findings,
+                hidden=review.below,
+                feedback=feedback_of(session, review_id),
+            )
