@@ -1,0 +1,99 @@
+"""`terazi review`: opens the change, reviews it, prints the result, and turns it into an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from review_data.domain import Review
+from review_data.errors import UserError
+from service.ports import Change
+from service.render import FORMATS, render
+from service.render.view import Screen
+from service.settings import Settings, resolve
+from ui.cli.progress import progress
+from ui.cli.sources import open_source
+
+_LEVELS = "low, medium, high or critical"
+
+
+def command(
+    ctx: typer.Context,
+    range: Annotated[
+        str | None, typer.Argument(metavar="RANGE", help="BASE..HEAD, BASE...HEAD, or a branch.")
+    ] = None,
+    repo: Annotated[Path, typer.Option(help="The repository.", show_default="here")] = Path(),
+    staged: Annotated[bool, typer.Option("--staged", help="Review what `git commit` would record.")] = False,
+    worktree: Annotated[bool, typer.Option("--worktree", help="Review everything not committed.")] = False,
+    commit: Annotated[str | None, typer.Option(metavar="REV", help="Review one commit.")] = None,
+    patch: Annotated[str | None, typer.Option(metavar="FILE", help="Review a patch; - reads it in.")] = None,
+    threshold: Annotated[str | None, typer.Option(help=f"Hide what is below {_LEVELS}.")] = None,
+    gate: Annotated[str | None, typer.Option(help=f"Exit with 1 at {_LEVELS} or above; none.")] = None,
+    backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
+    finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
+    rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")] = None,
+    project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
+    deadline_s: Annotated[str | None, typer.Option("--deadline", help="Seconds the review may take.")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,
+) -> int:
+    """Review a change and rate what is found by severity.
+
+    Exit codes: 0 nothing reaches the gate, 1 something does, 2 a wrong call, 3 a part of the review failed.
+    """
+    from service.review import exit_code
+
+    settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
+    check_output(format, output)
+    change = open_source(ctx.params, settings)
+    result = run(change, settings)
+    emit(result, change, ctx.params)
+    return exit_code(result, settings.gate)
+
+
+def check_output(format: str, output: Path | None) -> None:
+    """Refuses an unknown format or an unwritable place before any work is done."""
+    if format not in FORMATS:
+        raise UserError(f"--format: there is no format `{format}`; choose one of {', '.join(FORMATS)}")
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise UserError(f"--output: {output} can't be written; name a file in a folder that exists")
+
+
+def run(change: Change, settings: Settings) -> Review:
+    """Reviews with the backend that the settings name, with a progress bar on a terminal."""
+    from service.backends.catalog import open_reviewer
+    from service.review import ReviewOptions, review
+
+    if settings.project:
+        request = change.request.model_copy(update={"project": settings.project})
+        change = Change(request, change.snapshot)
+    options = ReviewOptions(threshold=settings.threshold, deadline_s=settings.deadline_s)
+    with progress("Reviewing") as on_progress:
+        return review(change, open_reviewer(settings), options, on_progress)
+
+
+def emit(result: Review, change: Change, options: Mapping[str, Any]) -> None:
+    """Writes the review to --output, or prints it."""
+    from review_data.jsonl import write_atomically
+
+    output = options["output"]
+    screen = Screen.of(sys.stdout) if output is None else None
+    text = render(
+        result, options["format"], excerpts=change.request.files, verbose=options["verbose"], screen=screen
+    )
+    if output is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise UserError(
+            f"--output: {output} can't be written ({error.strerror}); choose another place"
+        ) from error

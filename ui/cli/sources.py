@@ -1,0 +1,70 @@
+"""Which change the command line names: one of RANGE, --staged, --worktree, --commit, --patch, or none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from review_data.errors import ChangeError, UserError
+from service.ports import Change
+from service.settings import Settings
+
+FLAGS = {
+    "range": "RANGE",
+    "staged": "--staged",
+    "worktree": "--worktree",
+    "commit": "--commit",
+    "patch": "--patch",
+}
+
+
+def open_source(options: Mapping[str, Any], settings: Settings) -> Change:
+    """The change that `options` name, as `terazi review` takes them; `UserError` when they name two.
+
+    None named means the work tree when it holds changes, else the branch since it left the trunk.
+    """
+    from service.changes import sources as changes
+
+    named = [key for key in FLAGS if options.get(key)]
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(FLAGS[key] for key in named)} name two changes; give one of them")
+    repo, ignore = Path(options["repo"]), settings.ignore
+    match named:
+        case ["staged"]:
+            return changes.open_staged(repo, ignore=ignore)
+        case ["worktree"]:
+            return changes.open_worktree(repo, ignore=ignore)
+        case ["commit"]:
+            return changes.open_commit(repo, options["commit"], ignore=ignore)
+        case ["patch"]:
+            return changes.open_patch(patch_source(options["patch"]), repo_path=repo, ignore=ignore)
+        case ["range"]:
+            return changes.open_range(repo, options["range"], ignore=ignore)
+        case _:
+            return open_default(repo, ignore)
+
+
+def open_default(repo: Path, ignore: Sequence[str]) -> Change:
+    """Uncommitted work if there is some, else what the branch adds; says on standard error which."""
+    from service.changes import sources as changes
+
+    change = changes.open_worktree(repo, ignore=ignore)
+    if change.request.files or change.request.skips:
+        print("terazi: reviewing what is not committed yet (name a RANGE for more)", file=sys.stderr)
+        return change
+    change = changes.open_range(repo, ignore=ignore)
+    print(f"terazi: reviewing {change.request.base}...{change.request.head}", file=sys.stderr)
+    return change
+
+
+def patch_source(patch: str) -> Path | bytes:
+    """The path, or what comes in on standard input for `-`."""
+    if patch != "-":
+        return Path(patch)
+    if sys.stdin.isatty():
+        raise ChangeError(
+            "standard input: is a terminal; pipe a patch in, as in `git diff | terazi review --patch -`"
+        )
+    return sys.stdin.buffer.read()
