@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from review_data.domain import DiffLine, FileChange, Hunk, LineKind, MergeRequest, Side
+from review_data.domain import Category, DiffLine, FileChange, Hunk, Issue, LineKind, MergeRequest, Side
 from review_data.language import language_of
 from service.ports import Change
 
@@ -34,3 +34,13 @@ def file_of(path: str, text: str, *, start: int = 1) -> FileChange:
 def change_of(*files: FileChange) -> Change:
     """A change of these files, with no whole files at hand."""
     return Change(MergeRequest(title="Test", files=files), NoFiles())
+
+
+def issue_on(file: FileChange, line: int, title: str = "SQL injection") -> Issue:
+    """An anchored security issue on a line of the new side."""
+    found = file.line(line)
+    assert found is not None
+    quote = found.text.strip()
+    return Issue(
+        path=file.path, line=line, category=Category.SECURITY, title=title, quote=quote, source="test"
+    )
