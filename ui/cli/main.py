@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 COMMANDS: Final[dict[str, Command]] = {
     "review": Command("review", "Review a change and rate what is found by severity."),
+    "train": Command("train", "Train a model: the severity rater."),
     "config": Command("config", "Show the effective settings and where each came from."),
     "version": Command("version", "Print the versions of Terazi and of what it stands on."),
 }

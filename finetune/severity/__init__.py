@@ -1,0 +1,1 @@
+"""The severity model: teacher labels -> LoRA adapter, ordinal head -> the embedded rater's ONNX."""

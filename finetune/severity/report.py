@@ -1,0 +1,142 @@
+"""A run's pictures and its model card, from figures that others computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.severity.checkpoint import Epoch
+from finetune.severity_metrics import SeverityScores, reliability
+from review_data.domain import Probabilities
+from review_data.jsonl import write_atomically
+from review_data.severity import SEVERITIES, Severity
+from service.backends.embedded.severity_model import Manifest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Titles = dict[str, str]
+PART_TITLES: Titles = {
+    "merge_requests": "merge requests",
+    "comments": "comments",
+    "wording": "comments in other wording, without context",
+}
+COLUMNS: Titles = {
+    "n": "rows",
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "quadratic_kappa": "quadratic kappa",
+    "severe_recall": "recall of high+critical",
+    "calibration_error": "calibration error",
+}
+
+
+def write_pictures(
+    folder: Path,
+    epochs: Sequence[Epoch],
+    scores: dict[str, SeverityScores],
+    rated: dict[str, tuple[Sequence[Severity], Sequence[Probabilities]]],
+) -> None:
+    """`curves.png` (loss and kappa per epoch), `confusion.png` and `reliability.png` (a panel per part)."""
+    _save(folder / "curves.png", 2, lambda axes: _curves(axes, epochs))
+    _save(folder / "confusion.png", len(scores), lambda axes: _confusions(axes, scores))
+    _save(folder / "reliability.png", len(rated), lambda axes: _reliabilities(axes, rated))
+
+
+def model_card(manifest: Manifest) -> str:
+    """The card as Markdown: what it is, what it is for, its origin, and every score in the manifest."""
+    facts = {
+        "base": f"{manifest.base}, SHA-256 `{manifest.base_sha256}`",
+        "data": f"training and validation rows, hash `{manifest.data_sha256}`",
+        "model": f"`model.onnx`, int8, SHA-256 `{manifest.model_sha256}`",
+        "input": "the issue's words, then category, place, project line and diff lines; "
+        f"{manifest.max_tokens} tokens",
+    }
+    lines = [
+        f"# {manifest.name}",
+        "",
+        "Rates the severity of a code review issue as low, medium, high or critical, with probabilities. A "
+        "small sentence encoder with a LoRA adapter (folded in) and an ordinal head of three thresholds.",
+        "",
+        *(f"- {name}: {text}" for name, text in facts.items()),
+        "",
+        "**Use.** Sorting and filtering of review findings. It sees a few lines, not the program: what it "
+        "calls low may be severe. Don't let it alone decide that a change is safe.",
+        "",
+        "**Limits.** English. The labels are a language model's under the project's rubric; merge requests "
+        "and comments are invented. Comments of other people score lower than the packaged test rows.",
+        "",
+        "**Probabilities** are calibrated per threshold on the validation rows; the severity is the median "
+        "of the distribution.",
+        "",
+    ]
+    for split, parts in manifest.scores.items():
+        lines += [f"## Scores: {split}", "", *_table(parts), ""]
+    return "\n".join(lines)
+
+
+def write_card(folder: Path, manifest: Manifest) -> None:
+    """Writes `MODEL_CARD.md`."""
+    write_atomically(folder / "MODEL_CARD.md", model_card(manifest))
+
+
+def _table(parts: dict[str, dict[str, Any]]) -> list[str]:
+    rows = ["| part | " + " | ".join(COLUMNS.values()) + " |", "| --- |" + " --- |" * len(COLUMNS)]
+    for part, figures in parts.items():
+        cells = (str(figures.get(name, "n/a")) for name in COLUMNS)
+        rows.append(f"| {PART_TITLES.get(part, part)} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _save(file: Path, panels: int, draw: Callable[[Any], None]) -> None:
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure: Figure = Figure(figsize=(4.5 * panels, 4), layout="constrained")
+    draw(figure.subplots(1, panels, squeeze=False)[0])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomically(file, buffer.getvalue())
+
+
+def _curves(axes: Any, epochs: Sequence[Epoch]) -> None:
+    for seed in dict.fromkeys(epoch.seed for epoch in epochs):
+        rows = [epoch for epoch in epochs if epoch.seed == seed]
+        numbers = [epoch.epoch for epoch in rows]
+        axes[0].plot(numbers, [epoch.loss for epoch in rows], marker="o", label=f"seed {seed}")
+        axes[1].plot(numbers, [epoch.score for epoch in rows], marker="o", label=f"seed {seed}")
+    for panel, title in zip(axes, ("training loss", "validation kappa, mean over parts"), strict=True):
+        panel.set(title=title, xlabel="epoch")
+        panel.legend()
+
+
+def _confusions(axes: Any, scores: dict[str, SeverityScores]) -> None:
+    for panel, (part, found) in zip(axes, scores.items(), strict=True):
+        cells = [row[: len(SEVERITIES)] for row in found.confusion]
+        panel.imshow(cells, cmap="Blues")
+        for row, counts in enumerate(cells):
+            for column, count in enumerate(counts):
+                panel.text(column, row, count, ha="center", va="center")
+        names = [str(level) for level in SEVERITIES]
+        panel.set_xticks(range(len(names)), names)
+        panel.set_yticks(range(len(names)), names)
+        panel.set(title=PART_TITLES.get(part, part), xlabel="rated", ylabel="label")
+
+
+def _reliabilities(axes: Any, rated: dict[str, tuple[Sequence[Severity], Sequence[Probabilities]]]) -> None:
+    for panel, (part, (labels, probabilities)) in zip(axes, rated.items(), strict=True):
+        bars = reliability(labels, probabilities, bins=10)
+        panel.bar(
+            [bar.low for bar in bars], [bar.accuracy for bar in bars], width=0.1, align="edge", alpha=0.6
+        )
+        panel.plot([bar.confidence for bar in bars], [bar.accuracy for bar in bars], "ko", markersize=4)
+        panel.plot([0, 1], [0, 1], "k--", linewidth=1)
+        panel.set(
+            title=PART_TITLES.get(part, part),
+            xlabel="confidence",
+            ylabel="accuracy",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )

@@ -1,0 +1,259 @@
+"""A whole training in one folder: seeds, their average, calibration, export, scores, pictures and model card.
+
+Owns the run folder's layout:
+`run.json` (configuration, data hash, environment), `seed-N/` (checkpoint, metrics, adapter), `metrics.jsonl`,
+`model/` (what the embedded backend reads), `validation.json`, pictures and `MODEL_CARD.md`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from finetune.severity import calibration, export, network, report, training
+from finetune.severity.checkpoint import Epoch
+from finetune.severity.config import TrainConfig, sha256_of
+from finetune.severity.examples import (
+    Example,
+    data_hash,
+    packaged_examples,
+    training_examples,
+    wording_examples,
+)
+from finetune.severity_metrics import SeverityScores, severity_scores
+from review_data.domain import Probabilities, Record
+from review_data.errors import UserError
+from review_data.jsonl import write_atomically, write_jsonl
+from review_data.rater_input import RaterFields, RaterInput, render
+from review_data.severity import Severity
+from service.backends.embedded.encoding import Encoder
+from service.backends.embedded.severity_model import SeverityModel, decide, read_manifest
+
+MODEL_NAME = "terazi-severity"
+PACKAGES = ("torch", "transformers", "peft", "onnxruntime", "tokenizers", "scikit-learn", "numpy")
+
+Progress = Callable[[int, int], None]
+
+
+class RunRecord(Record):
+    """What `run.json` holds: enough to repeat the training."""
+
+    config: TrainConfig
+    data_sha256: str
+    base_sha256: str
+    examples: int
+    environment: dict[str, str]
+
+
+class Part(NamedTuple):
+    """Labelled inputs that are scored together; `records` groups the rows of one merge request."""
+
+    inputs: list[RaterInput]
+    labels: list[Severity]
+    records: list[str]
+
+
+class Estimate(Record):
+    """What a dry run expects; time for this machine as it is now."""
+
+    examples: int
+    tokens_per_example: float
+    truncated: int
+    trainable_weights: int
+    all_weights: int
+    steps: int
+    seconds: float
+    peak_memory_mib: float
+
+
+class Outcome(NamedTuple):
+    """A finished run: its folder, the scores of the exported model on validation, and the parity."""
+
+    folder: Path
+    scores: dict[str, SeverityScores]
+    parity: dict[str, float]
+
+
+def train(
+    config: TrainConfig, folder: Path, *, resume: bool = False, on_progress: Progress | None = None
+) -> Outcome:
+    """Trains, averages, calibrates and exports into `folder`.
+
+    `on_progress(done, total)` counts optimiser steps over all seeds. `UserError` when the folder holds
+    another run, or any run without `resume`.
+    """
+    data = prepare(config)
+    record = open_run(config, data, folder, resume)
+    nets, epochs = _train_seeds(config, data, folder, on_progress)
+    write_jsonl(folder / "metrics.jsonl", epochs)
+    parts = validation_parts()
+    net = network.averaged(nets)
+    rated = _export(net, data, folder, record, parts)
+    scores = {name: scores_of(rated[name], part.labels) for name, part in parts.items()}
+    close = export.parity(
+        net, data.encoder, folder / "model", [shown for part in parts.values() for shown in part.inputs]
+    )
+    figures = {"validation": {name: summary(score) for name, score in scores.items()}}
+    manifest = read_manifest(folder / "model").model_copy(update={"scores": figures, "parity": close})
+    export.write_manifest(folder / "model", manifest)
+    report.write_card(folder / "model", manifest)
+    report.write_pictures(
+        folder, epochs, scores, {name: (part.labels, rated[name]) for name, part in parts.items()}
+    )
+    return Outcome(folder, scores, close)
+
+
+def prepare(config: TrainConfig) -> training.Data:
+    """Base, tokenizer and examples; `UserError` when the base is missing or not the expected one."""
+    base = network.resolve_base(config)
+    parts = validation_parts()
+    return training.Data(
+        base=base,
+        encoder=Encoder.load(base / "tokenizer.json", config.max_tokens),
+        train=training_examples(config),
+        validation={name: list(zip(part.inputs, part.labels, strict=True)) for name, part in parts.items()},
+        data_hash=data_hash(),
+    )
+
+
+def validation_parts() -> dict[str, Part]:
+    """What early stopping, calibration and choices look at; the wording part comes without any context."""
+    rows = packaged_examples("validation")
+    bare = [
+        row.model_copy(update={"fields": RaterFields(text=row.fields.text)})
+        for row in wording_examples("validation")
+    ]
+    return {
+        "merge_requests": as_part([row for row in rows if row.source == "merge_requests"]),
+        "comments": as_part([row for row in rows if row.source == "comments"]),
+        "wording": as_part(bare),
+    }
+
+
+def as_part(rows: Sequence[Example]) -> Part:
+    """Rendered rows with their labels."""
+    return Part(
+        [render(row.fields) for row in rows], [row.severity for row in rows], [row.record for row in rows]
+    )
+
+
+def open_run(config: TrainConfig, data: training.Data, folder: Path, resume: bool) -> RunRecord:
+    """Writes or checks `run.json`."""
+    file = folder / "run.json"
+    record = RunRecord(
+        config=config,
+        data_sha256=data.data_hash,
+        base_sha256=sha256_of(data.base / "model.safetensors"),
+        examples=len(data.train),
+        environment={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    )
+    if folder.exists() and any(folder.iterdir()):
+        if not resume:
+            raise UserError(f"{folder} is not empty; continue it with --resume or choose another folder")
+        if not file.is_file():
+            raise UserError(f"{folder} holds no training to resume (no run.json); choose another folder")
+        _refuse_another(RunRecord.model_validate_json(file.read_text(encoding="utf-8")), record, folder)
+    write_atomically(file, record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+def _refuse_another(found: RunRecord, wanted: RunRecord, folder: Path) -> None:
+    for name in ("config", "data_sha256", "base_sha256"):
+        if getattr(found, name) != getattr(wanted, name):
+            raise UserError(
+                f"{folder} was started with another {name.replace('_', ' ')}; resume it with the options "
+                "that run.json shows, or choose another folder"
+            )
+
+
+def _train_seeds(
+    config: TrainConfig, data: training.Data, folder: Path, on_progress: Progress | None
+) -> tuple[list[Any], list[Epoch]]:
+    nets: list[Any] = []
+    epochs: list[Epoch] = []
+    whole = data.steps(config) * config.epochs
+    for number, seed in enumerate(config.seeds):
+        place = folder / f"seed-{seed}"
+        step = _offset(on_progress, number * whole, len(config.seeds) * whole)
+        trained = training.train_seed(config, seed, data, place / "checkpoint.safetensors", step)
+        if config.method == "lora":
+            trained.network.encoder.save_pretrained(place / "adapter")
+        nets.append(network.merged(trained.network))
+        epochs += trained.epochs
+    return nets, epochs
+
+
+def _offset(on_progress: Progress | None, before: int, total: int) -> Progress | None:
+    if on_progress is None:
+        return None
+    return lambda done, _: on_progress(before + done, total)
+
+
+def _export(
+    net: Any, data: training.Data, folder: Path, record: RunRecord, parts: dict[str, Part]
+) -> dict[str, list[Probabilities]]:
+    """Writes `model/` with a calibration; returns the exported model's probabilities on validation."""
+    target = folder / "model"
+    manifest = export.write_folder(
+        net,
+        data.base,
+        target,
+        {
+            "name": MODEL_NAME,
+            "base": record.config.base,
+            "base_sha256": record.base_sha256,
+            "data_sha256": record.data_sha256,
+            "max_tokens": record.config.max_tokens,
+            "config": record.config.model_dump(mode="json"),
+            "model_sha256": "",
+        },
+    )
+    model = SeverityModel.load(target)
+    logits = {name: model.logits(part.inputs) for name, part in parts.items()}
+    fitted = calibration.fit(
+        [row for rows in logits.values() for row in rows],
+        [label for part in parts.values() for label in part.labels],
+    )
+    export.write_manifest(target, manifest.model_copy(update={"calibration": fitted}))
+    return {name: [fitted.probabilities(row) for row in rows] for name, rows in logits.items()}
+
+
+def scores_of(probabilities: Sequence[Probabilities], labels: Sequence[Severity]) -> SeverityScores:
+    """Scores of the decisions that the probabilities lead to."""
+    return severity_scores(labels, [decide(row) for row in probabilities], probabilities)
+
+
+def summary(scores: SeverityScores) -> dict[str, float | int]:
+    """The figures that manifest and model card quote."""
+    names = ("n", "accuracy", "macro_f1", "quadratic_kappa", "severe_recall", "calibration_error")
+    return {name: round(value, 4) for name in names if (value := getattr(scores, name)) is not None}
+
+
+def estimate(config: TrainConfig, steps: int = 4) -> Estimate:
+    """Memory and time that `train` expects, from a few real steps that are thrown away."""
+    import random
+    import resource
+    import time
+
+    data = prepare(config)
+    generator = random.Random("dry run")
+    encoded = data.encoder.encode([training.view(row, config, generator) for row in data.train])
+    lengths = [len(row.ids) for row in encoded]
+    net = network.build(config, data.base, config.seeds[0])
+    optimizer = training.make_optimizer(config, net)
+    began = time.monotonic()
+    training.train_epoch(config, config.seeds[0], 0, data, net, optimizer, limit=steps)
+    total = data.steps(config) * config.epochs * len(config.seeds)
+    return Estimate(
+        examples=len(data.train),
+        tokens_per_example=round(sum(lengths) / len(lengths), 1),
+        truncated=sum(length >= config.max_tokens for length in lengths),
+        trainable_weights=sum(value.numel() for value in net.parameters() if value.requires_grad),
+        all_weights=sum(value.numel() for value in net.parameters()),
+        steps=total,
+        seconds=round((time.monotonic() - began) / steps * total, 1),
+        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )

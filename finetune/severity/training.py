@@ -1,0 +1,199 @@
+"""One seed's training: batches, loss, validation per epoch, early stopping, resume.
+
+Random choices of an epoch derive from (seed, epoch), so a resumed run repeats an uninterrupted one exactly.
+Owns no files but the seed's checkpoint (`finetune.severity.checkpoint`); averaging of seeds, calibration and
+export are in `finetune.severity.run`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from finetune.severity import checkpoint, network
+from finetune.severity.augment import augment_text, drop_fields
+from finetune.severity.checkpoint import Epoch
+from finetune.severity.config import TrainConfig
+from finetune.severity.examples import Example
+from finetune.severity_metrics import severity_scores
+from review_data.rater_input import RaterInput, render
+from review_data.severity import SEVERITIES, Severity
+from service.backends.embedded.encoding import Encoded, Encoder
+from service.backends.embedded.severity_model import Calibration, decide
+
+Progress = Callable[[int, int], None]
+Labelled = Sequence[tuple[RaterInput, Severity]]
+BATCHES_PER_CHUNK = 8
+
+
+class Data(NamedTuple):
+    """What a training reads: the base's folder, its encoder, examples, validation by part, data hash."""
+
+    base: Path
+    encoder: Encoder
+    train: Sequence[Example]
+    validation: dict[str, Labelled]
+    data_hash: str
+
+    def steps(self, config: TrainConfig) -> int:
+        """Optimiser steps per epoch."""
+        return math.ceil(len(self.train) / config.batch_size)
+
+
+class Trained(NamedTuple):
+    """A network with its best epoch's weights (adapter not merged yet), and all epochs' metrics."""
+
+    network: Any
+    epochs: tuple[Epoch, ...]
+
+
+def train_seed(
+    config: TrainConfig, seed: int, data: Data, file: Path, on_progress: Progress | None = None
+) -> Trained:
+    """Trains until the epochs or the patience are used up; continues from the checkpoint `file`, if any.
+
+    `on_progress(done, total)` counts optimiser steps.
+    """
+    net = network.build(config, data.base, seed)
+    optimizer = make_optimizer(config, net)
+    run = checkpoint.Identity(config.digest(), data.data_hash, seed)
+    state = checkpoint.load(file, net, optimizer, run)
+    while not state.finished(config):
+        began = time.monotonic()
+        loss = train_epoch(config, seed, len(state.epochs), data, net, optimizer, on_progress)
+        epoch = Epoch(
+            seed=seed,
+            epoch=len(state.epochs) + 1,
+            loss=loss,
+            seconds=round(time.monotonic() - began, 1),
+            kappa={part: kappa(net, data.encoder, rows) for part, rows in data.validation.items()},
+        )
+        state = state.after(epoch, net)
+        checkpoint.save(file, state, net, optimizer, run)
+    state.restore_best(net)
+    return Trained(net.eval(), state.epochs)
+
+
+def make_optimizer(config: TrainConfig, net: Any) -> Any:
+    """AdamW over the trainable weights; vectors (biases, norms, thresholds) are not decayed."""
+    import torch
+
+    trainable = [value for value in net.parameters() if value.requires_grad]
+    groups = [
+        {"params": [value for value in trainable if value.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [value for value in trainable if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def train_epoch(
+    config: TrainConfig,
+    seed: int,
+    epoch: int,
+    data: Data,
+    net: Any,
+    optimizer: Any,
+    on_progress: Progress | None = None,
+    limit: int | None = None,
+) -> float:
+    """One pass (or `limit` steps); returns the mean loss."""
+    import torch
+
+    generator = random.Random(f"{seed}/{epoch}")
+    torch.manual_seed(generator.getrandbits(32))
+    encoded = data.encoder.encode([view(example, config, generator) for example in data.train])
+    weights = class_weights([example.severity for example in data.train], config.class_weighting)
+    per_epoch = data.steps(config)
+    total, losses = config.epochs * per_epoch, []
+    net.train()
+    for number, rows in enumerate(batches(encoded, config.batch_size, generator)):
+        if number == limit:
+            break
+        step = epoch * per_epoch + number
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate_at(step, total, config.warmup)
+        labels = [data.train[row].severity for row in rows]
+        losses.append(train_step(net, optimizer, [encoded[row] for row in rows], labels, weights))
+        if on_progress is not None:
+            on_progress(step + 1, total)
+    return sum(losses) / len(losses)
+
+
+def train_step(
+    net: Any, optimizer: Any, batch: list[Encoded], labels: list[Severity], weights: dict[Severity, float]
+) -> float:
+    """One optimiser step; the loss is the class-weighted binary cross entropy summed over the thresholds."""
+    import torch
+
+    ranks = torch.tensor([label.rank for label in labels])
+    above = (ranks[:, None] > torch.arange(len(SEVERITIES) - 1)).float()
+    logits = net(*network.pad(batch)).float()
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, above, reduction="none").sum(1)
+    loss = (each * torch.tensor([weights[label] for label in labels])).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([value for value in net.parameters() if value.requires_grad], 1.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def view(example: Example, config: TrainConfig, generator: random.Random) -> RaterInput:
+    """One random view of an example: fields left out, style disturbed."""
+    fields = drop_fields(example.fields, config.field_dropout, generator)
+    if generator.random() < config.augment:
+        fields = fields.model_copy(update={"text": augment_text(fields.text, generator)})
+    return render(fields)
+
+
+def batches(encoded: Sequence[Encoded], size: int, generator: random.Random) -> Iterator[list[int]]:
+    """Row numbers in shuffled batches of similar length, so that little time goes into padding."""
+    order = list(range(len(encoded)))
+    generator.shuffle(order)
+    grouped = []
+    chunk = size * BATCHES_PER_CHUNK
+    for start in range(0, len(order), chunk):
+        rows = sorted(order[start : start + chunk], key=lambda row: len(encoded[row].ids))
+        grouped += [rows[first : first + size] for first in range(0, len(rows), size)]
+    generator.shuffle(grouped)
+    yield from grouped
+
+
+def rate_at(step: int, total: int, warmup: float) -> float:
+    """The learning rate's factor: linear up over the warm-up, then linear down to 0."""
+    rising = max(1, int(warmup * total))
+    return min((step + 1) / rising, (total - step) / max(1, total - rising), 1.0)
+
+
+def class_weights(labels: Sequence[Severity], power: float) -> dict[Severity, float]:
+    """Weight per level: (mean count / count) to the power; 1 for a level that does not occur."""
+    mean = len(labels) / len(SEVERITIES)
+    return {level: (mean / max(1, labels.count(level))) ** power for level in SEVERITIES}
+
+
+def predict(
+    net: Any, encoder: Encoder, inputs: Sequence[RaterInput], batch_size: int = 32
+) -> list[list[float]]:
+    """The thresholds' logits per input, without dropout."""
+    import torch
+
+    encoded = encoder.encode(inputs)
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row].ids))
+    found: list[list[float]] = [[] for _ in encoded]
+    net.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            for row, logits in zip(rows, net(*network.pad([encoded[row] for row in rows])), strict=True):
+                found[row] = [float(value) for value in logits]
+    return found
+
+
+def kappa(net: Any, encoder: Encoder, rows: Labelled) -> float:
+    """Quadratic kappa of the network's uncalibrated decisions; 0 where it is undefined."""
+    logits = predict(net, encoder, [shown for shown, _ in rows])
+    decided = [decide(Calibration().probabilities(row)) for row in logits]
+    return round(severity_scores([label for _, label in rows], decided).quadratic_kappa or 0.0, 6)

@@ -1,0 +1,106 @@
+"""What a severity rater is shown of an issue: one text and its context, the same in training and serving.
+
+Owns the choice and layout of the fields. The teacher's `explanation` is never among them (it justifies the
+label and so gives it away), nor are the merge request's title and description (framing a change as harmless
+blinds models). Token limits are the encoder's affair (`service.backends.embedded.encoding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from review_data.dataset import LabelledComment, LabelledFinding
+from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Record, Side, number_on
+
+LINES_AROUND: Final = 4
+_MARKS: Final = {LineKind.ADDED: "+", LineKind.REMOVED: "-", LineKind.CONTEXT: ""}
+
+
+class RaterFields(Record):
+    """The fields of one issue; all but `text` may be empty, and the rater is trained to do without them.
+
+    `lines` are the diff's lines around the flagged one (which starts with ">"), `section` the hunk's heading.
+    """
+
+    text: str
+    category: str = ""
+    path: str = ""
+    language: str = ""
+    project: str = ""
+    section: str = ""
+    lines: tuple[str, ...] = ()
+
+
+class RaterInput(Record):
+    """Two segments for the encoder: the issue's own words, and what is known around it (may be empty)."""
+
+    text: str
+    context: str = ""
+
+
+def render(fields: RaterFields) -> RaterInput:
+    """The two segments: the text; category, place, project and section in one line, then the diff's lines."""
+    place = fields.path or fields.language
+    heading = " | ".join(part for part in (fields.category, place, fields.project, fields.section) if part)
+    return RaterInput(text=fields.text, context="\n".join(part for part in (heading, *fields.lines) if part))
+
+
+def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -> RaterFields:
+    """The fields of a found issue; its diff lines come from the file of that path, if the change has it."""
+    section, lines = _around(files, issue.path, issue.line, issue.side)
+    return RaterFields(
+        text=issue.title,
+        category=issue.category,
+        path=issue.path,
+        project=project,
+        section=section,
+        lines=lines,
+    )
+
+
+def finding_fields(finding: LabelledFinding, files: Iterable[FileChange], project: str = "") -> RaterFields:
+    """The fields of a labelled finding: title, category, place, project and diff, not its explanation."""
+    section, lines = _around(files, finding.path, finding.line, finding.side)
+    return RaterFields(
+        text=finding.title,
+        category=finding.category,
+        path=finding.path,
+        project=project,
+        section=section,
+        lines=lines,
+    )
+
+
+def comment_fields(comment: LabelledComment) -> RaterFields:
+    """The fields of a labelled comment: its words, and category, language and project where given."""
+    return RaterFields(
+        text=comment.comment,
+        category=comment.category or "",
+        language=comment.language,
+        project=comment.project,
+    )
+
+
+def _around(files: Iterable[FileChange], path: str, line: int, side: Side) -> tuple[str, tuple[str, ...]]:
+    for file in files:
+        if path not in (file.path, file.old_path):
+            continue
+        for hunk in file.hunks:
+            position = _position(hunk, line, side)
+            if position is not None:
+                first = max(0, position - LINES_AROUND)
+                window = hunk.lines[first : position + LINES_AROUND + 1]
+                return hunk.section.strip(), tuple(
+                    _show(shown, flagged=first + offset == position) for offset, shown in enumerate(window)
+                )
+    return "", ()
+
+
+def _position(hunk: Hunk, line: int, side: Side) -> int | None:
+    return next((i for i, shown in enumerate(hunk.lines) if number_on(shown, side) == line), None)
+
+
+def _show(line: DiffLine, *, flagged: bool) -> str:
+    text = " ".join(line.text.split())
+    return f"{'>' if flagged else ''}{_MARKS[line.kind]} {text}".strip()

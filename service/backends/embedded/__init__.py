@@ -1,0 +1,1 @@
+"""The embedded backend: works on a laptop with nothing but `pip install`."""

@@ -1,0 +1,44 @@
+"""The embedded rater: the shipped severity model behind the `Rater` port.
+
+Loads the model once per process, on first use. What it is shown is in `review_data.rater_input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from review_data.domain import Issue, Rating, Skip
+from review_data.errors import BackendError, TeraziError
+from review_data.rater_input import RaterInput, issue_fields, render
+from service.backends.embedded.severity_model import PACKAGED, SeverityModel, decide
+from service.ports import Change
+
+
+class EmbeddedRater:
+    """Rates with a folder's ONNX model on one CPU core; the packaged model by default."""
+
+    name = "embedded"
+    concurrency = 1
+
+    def __init__(self, folder: Path = PACKAGED) -> None:
+        self.folder = folder
+
+    def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
+        """One rating per issue, in order; `BackendError` when the model can't be loaded or run."""
+        request = change.request
+        return self.rate_inputs([render(issue_fields(i, request.files, request.project)) for i in issues])
+
+    def rate_inputs(self, inputs: Sequence[RaterInput]) -> list[Rating]:
+        """One rating per input, in order; each is the same alone and in a batch."""
+        try:
+            rows = _model(self.folder).probabilities(inputs)
+        except TeraziError as error:
+            raise BackendError(f"the severity model can't rate: {error}") from error
+        return [Rating(severity=decide(row), probabilities=row) for row in rows]
+
+
+@cache
+def _model(folder: Path) -> SeverityModel:
+    return SeverityModel.load(folder)

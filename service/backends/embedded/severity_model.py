@@ -1,0 +1,130 @@
+"""The exported severity model: an ONNX encoder with an ordinal head, its tokenizer and its manifest.
+
+Owns reading the folder and turning inputs into calibrated probabilities with onnxruntime and tokenizers
+alone. Training and export are in `finetune.severity`; what is shown of an issue in `review_data.rater_input`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from review_data.domain import Probabilities
+from review_data.errors import UserError
+from review_data.rater_input import RaterInput
+from review_data.severity import Severity
+from service.backends.embedded.encoding import Encoded, Encoder
+
+PACKAGED: Final = Path(__file__).parent / "model"
+
+
+class Calibration(BaseModel):
+    """Per threshold between levels: probability of being above it = sigmoid(slope x logit + shift)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slopes: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    shifts: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def probabilities(self, logits: Sequence[float]) -> Probabilities:
+        """Four probabilities from the three thresholds' logits (at least medium, high, critical)."""
+        above = [1.0]
+        for logit, slope, shift in zip(logits, self.slopes, self.shifts, strict=True):
+            above.append(min(above[-1], _sigmoid(slope * logit + shift)))
+        above.append(0.0)
+        return Probabilities.of(above[rank] - above[rank + 1] for rank in range(4))
+
+
+class Manifest(BaseModel):
+    """What a model folder says of itself; fields beyond these are kept for readers and ignored here."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    base: str
+    base_sha256: str
+    data_sha256: str
+    model_sha256: str
+    max_tokens: int = Field(ge=8)
+    calibration: Calibration = Calibration()
+    scores: dict[str, Any] = {}
+
+
+class SeverityModel:
+    """A loaded model folder. Thread-safe: onnxruntime sessions and tokenizers are."""
+
+    def __init__(self, manifest: Manifest, encoder: Encoder, session: Any) -> None:
+        self.manifest, self.encoder, self.session = manifest, encoder, session
+
+    @classmethod
+    def load(cls, folder: Path = PACKAGED, *, threads: int = 1) -> SeverityModel:
+        """From `manifest.json`, `tokenizer.json` and `model.onnx`; `UserError` when one is wrong."""
+        import onnxruntime
+
+        manifest = read_manifest(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        try:
+            session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base
+            raise UserError(f"{folder / 'model.onnx'} can't be loaded ({error}); export it again") from error
+        return cls(manifest, Encoder.load(folder / "tokenizer.json", manifest.max_tokens), session)
+
+    def logits(self, inputs: Sequence[RaterInput]) -> list[list[float]]:
+        """Per input the three thresholds' logits.
+
+        Each input is a run of its own: activations are quantised per run, so that a batch would let one
+        issue's rating depend on its neighbours; and no time goes into padding.
+        """
+        return [self._run(encoded) for encoded in self.encoder.encode(inputs)]
+
+    def probabilities(self, inputs: Sequence[RaterInput]) -> list[Probabilities]:
+        """Per input the calibrated probabilities."""
+        return [self.manifest.calibration.probabilities(row) for row in self.logits(inputs)]
+
+    def _run(self, encoded: Encoded) -> list[float]:
+        import numpy as np
+
+        feeds = {"input_ids": [encoded.ids], "token_type_ids": [encoded.types]}
+        arrays = {name: np.asarray(rows, dtype=np.int64) for name, rows in feeds.items()}
+        return [float(value) for value in self.session.run(None, arrays)[0][0]]
+
+
+def decide(probabilities: Probabilities) -> Severity:
+    """The median of the distribution: the level at which half of the probability is reached.
+
+    It minimises the expected distance in levels, where the most likely level would ignore the order.
+    """
+    total = 0.0
+    for severity, share in zip(Severity, probabilities.values(), strict=True):
+        total += share
+        if total >= 0.5:
+            return severity
+    return Severity.CRITICAL
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The folder's manifest; `UserError` says what to do when it is missing or wrong."""
+    path = folder / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be read ({error.strerror}); give a folder made by `terazi train severity`"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: `{where}`: {first['msg']}; export the model again") from None
+
+
+def _sigmoid(value: float) -> float:
+    if value >= 0:
+        return 1.0 / (1.0 + math.exp(-value))
+    return math.exp(value) / (1.0 + math.exp(value))
