@@ -1,0 +1,100 @@
+"""Files that git leaves out of a diff: untracked ones, and those too large for it to read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from review_data.diff import Blobs, ParsedDiff
+from review_data.diff_header import SUBMODULE, SYMLINK
+from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind, Skip, SkipKind
+from review_data.language import language_of
+from service.changes.git import LARGEST_FILE, Repository
+from service.changes.text import decode_file, is_binary
+
+_LOOK: int = 8000
+
+
+def untracked_file(root: Path, name: bytes) -> FileChange:
+    """A file that git does not know yet, as git would show it were it added; `name` is relative to `root`.
+
+    What can't be read, or is larger than `LARGEST_FILE`, comes back as binary: `left_out` tells them apart.
+    """
+    path, place = name.decode("utf-8", "backslashreplace"), root / os.fsdecode(name)
+    if name.endswith(b"/"):
+        return FileChange(path=path.rstrip("/"), status=FileStatus.ADDED, new_mode=SUBMODULE)
+    data = read_regular(place, LARGEST_FILE)
+    text = None if data is None else decode_file(data)
+    return FileChange(
+        path=path,
+        status=FileStatus.ADDED,
+        hunks=_whole_file(text) if text else (),
+        binary=text is None,
+        new_mode=_mode(place),
+        language=language_of(path),
+    )
+
+
+def left_out(repository: Repository, parsed: ParsedDiff, *, on_disk: bool = False) -> dict[str, Skip]:
+    """Skips for files that the diff calls binary though they are text too large, or can't be read."""
+    found: dict[str, Skip] = {}
+    for file, blobs in zip(parsed.files, parsed.blobs, strict=True):
+        reason = _why_left_out(repository, file, blobs, on_disk) if file.binary else None
+        if reason:
+            found[file.path] = Skip(path=file.path, kind=reason[0], reason=reason[1])
+    return found
+
+
+def too_large(size: int) -> tuple[SkipKind, str]:
+    """The reason for a file or a diff of `size` bytes."""
+    limit = LARGEST_FILE >> 20
+    return SkipKind.TOO_LARGE, f"is too large to review: {size / (1 << 20):.1f} MiB, the limit is {limit} MiB"
+
+
+def _why_left_out(
+    repository: Repository, file: FileChange, blobs: Blobs, on_disk: bool
+) -> tuple[SkipKind, str] | None:
+    objects = [repository.find(name, limit=_LOOK) for name in (blobs.old, blobs.new) if name.strip("0")]
+    looks = [(found.size, found.data) for found in objects if found is not None]
+    if on_disk and repository.root and not blobs.new.strip("0") and file.status is not FileStatus.DELETED:
+        look = _look(repository.root / file.path)
+        if look is None:
+            return SkipKind.UNDECODABLE, "can't be read; check its permissions"
+        looks.append(look)
+    size = max((size for size, _ in looks), default=0)
+    is_text = not any(is_binary(data) for _, data in looks)
+    return too_large(size) if size > LARGEST_FILE and is_text else None
+
+
+def _look(path: Path) -> tuple[int, bytes] | None:
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size, file.read(_LOOK)
+    except OSError:
+        return None
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """A regular file's bytes; None for anything else, a symlink, or more than `limit` bytes."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError:
+        return None
+    return data if len(data) <= limit else None
+
+
+def _mode(path: Path) -> str:
+    mode = path.lstat().st_mode
+    return SYMLINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
+
+
+def _whole_file(text: str) -> tuple[Hunk, ...]:
+    lines = text.removesuffix("\n").split("\n")
+    added = tuple(
+        DiffLine(kind=LineKind.ADDED, text=line, new_line=number) for number, line in enumerate(lines, 1)
+    )
+    return (Hunk(old_start=0, old_count=0, new_start=1, new_count=len(added), lines=added),)
