@@ -112,9 +112,8 @@ def fit(text: str, lines: int, source: Iterator[tuple[str, str]]) -> str:
 def code() -> Iterator[tuple[str, str]]:
     """File names with the text that the dataset's merge requests add, over and over."""
     sys.path.insert(0, str(ROOT))
-    from review_data.diff import parse_diff
-
     from review_data.dataset import merge_requests
+    from review_data.diff import parse_diff
 
     files = [
         (
