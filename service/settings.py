@@ -25,7 +25,7 @@ USER_ONLY: Final = {"user_only": True}
 
 
 class Settings(Record):
-    """Every setting; its flag is the name with dashes (without `_s`), its variable `TERAZI_` and the name in capitals."""
+    """Every setting. The flag is the name with dashes, the variable `TERAZI_` and the name in capitals."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
