@@ -40,14 +40,29 @@ def _format(kind: str, hints: str, pattern: str) -> _Format:
 _EDGE: Final = r"(?<![A-Za-z0-9])"
 # `head` is the public prefix, `value` the secret part. Prefixes: the providers' own token documentation.
 _FORMATS: Final = (
-    _format("AWS access key id", "AKIA ASIA", _EDGE + r"(?P<head>AKIA|ASIA)(?P<value>[A-Z0-9]{16})(?![A-Z0-9])"),
-    _format("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", _EDGE + r"(?P<head>gh[pousr]_)(?P<value>[A-Za-z0-9]{30,})"),
+    _format(
+        "AWS access key id", "AKIA ASIA", _EDGE + r"(?P<head>AKIA|ASIA)(?P<value>[A-Z0-9]{16})(?![A-Z0-9])"
+    ),
+    _format(
+        "GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", _EDGE + r"(?P<head>gh[pousr]_)(?P<value>[A-Za-z0-9]{30,})"
+    ),
     _format("GitHub token", "github_pat_", _EDGE + r"(?P<head>github_pat_)(?P<value>[A-Za-z0-9_]{30,})"),
-    _format("GitLab token", "glpat- gldt- glrt- glptt-", _EDGE + r"(?P<head>gl(?:pat|dt|rt|ptt)-)(?P<value>[\w-]{18,})"),
+    _format(
+        "GitLab token",
+        "glpat- gldt- glrt- glptt-",
+        _EDGE + r"(?P<head>gl(?:pat|dt|rt|ptt)-)(?P<value>[\w-]{18,})",
+    ),
     _format("Slack token", "xox", _EDGE + r"(?P<head>xox[abeoprs]-)(?P<value>[A-Za-z0-9-]{16,})"),
-    _format("Slack webhook", "hooks.slack.com", r"(?P<head>hooks\.slack\.com/services/)(?P<value>[A-Za-z0-9/]{20,})"),
-    _format("Stripe key", "sk_live_ rk_live_ sk_test_ whsec_",
-            _EDGE + r"(?P<head>(?:[sr]k_(?:live|test)|whsec)_)(?P<value>[A-Za-z0-9+/=]{16,})"),
+    _format(
+        "Slack webhook",
+        "hooks.slack.com",
+        r"(?P<head>hooks\.slack\.com/services/)(?P<value>[A-Za-z0-9/]{20,})",
+    ),
+    _format(
+        "Stripe key",
+        "sk_live_ rk_live_ sk_test_ whsec_",
+        _EDGE + r"(?P<head>(?:[sr]k_(?:live|test)|whsec)_)(?P<value>[A-Za-z0-9+/=]{16,})",
+    ),
     _format("Google API key", "AIza", _EDGE + r"(?P<head>AIza)(?P<value>[\w-]{35})(?![\w-])"),
     _format("Google OAuth secret", "GOCSPX-", _EDGE + r"(?P<head>GOCSPX-)(?P<value>[\w-]{20,})"),
     _format("npm token", "npm_", _EDGE + r"(?P<head>npm_)(?P<value>[A-Za-z0-9]{30,})"),
@@ -55,22 +70,31 @@ _FORMATS: Final = (
     _format("SendGrid key", "SG.", _EDGE + r"(?P<head>SG\.)(?P<value>[\w-]{16,}\.[\w-]{16,})"),
     _format("Twilio key", "SK AC", _EDGE + r"(?P<head>SK)(?P<value>[0-9a-f]{32})(?![0-9a-f])"),
     _format("Mailgun key", "key-", _EDGE + r"(?P<head>key-)(?P<value>[0-9a-f]{32})(?![0-9a-f])"),
-    _format("OpenAI key", "sk-", _EDGE + r"(?P<head>sk-(?:proj-|svcacct-|ant-)?)(?P<value>[A-Za-z0-9_-]{32,})"),
+    _format(
+        "OpenAI key", "sk-", _EDGE + r"(?P<head>sk-(?:proj-|svcacct-|ant-)?)(?P<value>[A-Za-z0-9_-]{32,})"
+    ),
     _format("Hugging Face token", "hf_", _EDGE + r"(?P<head>hf_)(?P<value>[A-Za-z0-9]{30,})"),
     _format("DigitalOcean token", "dop_v1_ doo_v1_", _EDGE + r"(?P<head>do[op]_v1_)(?P<value>[0-9a-f]{64})"),
-    _format("Shopify token", "shpat_ shpss_", _EDGE + r"(?P<head>shp(?:at|ss|ca|pa)_)(?P<value>[0-9a-fA-F]{32})"),
+    _format(
+        "Shopify token", "shpat_ shpss_", _EDGE + r"(?P<head>shp(?:at|ss|ca|pa)_)(?P<value>[0-9a-fA-F]{32})"
+    ),
     _format("Square token", "sq0", _EDGE + r"(?P<head>sq0(?:atp|csp)-)(?P<value>[\w-]{22,})"),
     _format("Vault token", "hvs.", _EDGE + r"(?P<head>hvs\.)(?P<value>[\w-]{24,})"),
     _format("Telegram bot token", ":AA", r"(?<!\d)(?P<head>\d{8,10}:AA)(?P<value>[\w-]{33})(?![\w-])"),
     _format("Azure storage key", "AccountKey", r"(?P<head>AccountKey=)(?P<value>[A-Za-z0-9+/]{40,}={0,2})"),
     _format("Azure shared access signature", "sig=", r"(?P<head>[?&]sig=)(?P<value>[A-Za-z0-9%+/]{40,})"),
-    _format("JSON Web Token", "eyJ",
-            _EDGE + r"(?P<head>eyJ)(?P<value>[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})"),
-    _format("private key", "PRIVATE KEY",
-            r"(?P<head>-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----)"
-            r"(?P<value>(?:(?!-----)[\s\S]){16,}?)(?=-----END|\Z)"),
-    _format("password in a URL", "://",
-            r"(?P<head>\b[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>${}()]{0,64}:)(?P<value>[^\s:/@\"'<>${}()]{3,128})(?=@[\w\[])"),
+    _format("JSON Web Token", "eyJ", _EDGE + r"(?P<head>eyJ)(?P<value>[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,})"),
+    _format(
+        "private key",
+        "PRIVATE KEY",
+        r"(?P<head>-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----)"
+        r"(?P<value>(?:(?!-----)[\s\S]){16,}?)(?=-----END|\Z)",
+    ),
+    _format(
+        "password in a URL",
+        "://",
+        r"(?P<head>\b[a-z][a-z0-9+.-]{1,30}://[^\s:/@\"'<>${}()]{0,64}:)(?P<value>[^\s:/@\"'<>${}()]{3,128})(?=@[\w\[])",
+    ),
 )
 _NAME: Final = (
     r"(?P<name>[\w.-]{0,64}?(?:password|passwd|passphrase|passwort|pwd|secret|token|api[_-]?key|apikey"
@@ -110,7 +134,9 @@ _NO_SECRET: Final = re.compile(
     r"|[-_](?:test|fake|mock|dev|local)$|^\$|\$\{|\{\{|\}\}|<[^>]+>|%\(|%[sdv]\b|^env[.:(]|process\.env|os\.environ|getenv"
     r"|^vault:|^ssm:|^arn:|^https?://|^/|^\.{1,2}/|^@|^#|not[-_]?(?:a[-_]?)?(?:real|secret)|in-?secure|unsafe|only-for"
 )
-_WORDS: Final = re.compile(r"[A-Za-z]+(?:[-_.:/ ][A-Za-z]+)*\.?[a-z]*|[a-z]+(?:[A-Z][a-z]+)+\d?|v?\d+(?:\.\d+)*[a-z]*")
+_WORDS: Final = re.compile(
+    r"[A-Za-z]+(?:[-_.:/ ][A-Za-z]+)*\.?[a-z]*|[a-z]+(?:[A-Z][a-z]+)+\d?|v?\d+(?:\.\d+)*[a-z]*"
+)
 
 
 def find_secrets(text: str) -> tuple[Secret, ...]:

@@ -26,8 +26,23 @@ _FILES_PER_CHUNK: Final = 40
 _SEPARATE: Final = ("sql", "dockerfile")
 _STRUCTURAL: Final = frozenset(
     {
-        "python", "typescript", "javascript", "go", "java", "kotlin", "csharp", "c", "cpp", "rust", "ruby",
-        "php", "shell", "yaml", "terraform", "html", "",
+        "python",
+        "typescript",
+        "javascript",
+        "go",
+        "java",
+        "kotlin",
+        "csharp",
+        "c",
+        "cpp",
+        "rust",
+        "ruby",
+        "php",
+        "shell",
+        "yaml",
+        "terraform",
+        "html",
+        "",
     }
 )
 
@@ -52,7 +67,9 @@ class FileFinder:
         ]
         groups = [files[at : at + _FILES_PER_CHUNK] for at in range(0, len(files), _FILES_PER_CHUNK)]
         return Plan(
-            tuple(Chunk(f"{self.name}-{number}", tuple(group), change) for number, group in enumerate(groups, 1))
+            tuple(
+                Chunk(f"{self.name}-{number}", tuple(group), change) for number, group in enumerate(groups, 1)
+            )
         )
 
     def find(self, chunk: Chunk) -> Found:
@@ -63,7 +80,9 @@ class FileFinder:
             try:
                 issues.extend(self.look(chunk.change, file))
             except BackendError as error:
-                skips.append(Skip(path=file.path, reason=mask(f"{self.name}: {error}"), kind=SkipKind.BACKEND_ERROR))
+                skips.append(
+                    Skip(path=file.path, reason=mask(f"{self.name}: {error}"), kind=SkipKind.BACKEND_ERROR)
+                )
         if skips and len(skips) == len(chunk.files):
             raise BackendError(skips[0].reason)
         return Found(tuple(issues), tuple(skips))
@@ -95,7 +114,9 @@ def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
         return []
     source = source_of(change, file, Side.OLD)
     matches = introduced(
-        rules_for(source.language, "removed"), Parsed(source), lambda: Parsed(source_of(change, file, Side.NEW))
+        rules_for(source.language, "removed"),
+        Parsed(source),
+        lambda: Parsed(source_of(change, file, Side.NEW)),
     )
     gone = [match for match in matches if not _is_put_elsewhere(match, source, change)]
     return [at_replacement(issue_of(match, source, "removed-guards"), file) for match in gone]

@@ -41,7 +41,9 @@ _ADDRESSED: Final = re.compile(
     r"|^\W*(?:system|assistant)\s*(?:prompt|message|override|instruction)?\s*:\s*(?:you|ignore|approve|the (?:diff|change|code))"
     r")"
 )
-_PROMPT_FILES: Final = re.compile(r"(?i)(?:^|/)(?:prompts?|agents?|llm|skills)(?:/|[._-])|prompts?\.\w+$|(?:AGENTS|CLAUDE)\.md$")
+_PROMPT_FILES: Final = re.compile(
+    r"(?i)(?:^|/)(?:prompts?|agents?|llm|skills)(?:/|[._-])|prompts?\.\w+$|(?:AGENTS|CLAUDE)\.md$"
+)
 
 
 def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
@@ -50,7 +52,11 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
     for number, text in source.touched.items():
         if not text.isascii() and (_DIRECTION.search(text) or _INVISIBLE.search(text)):
             yield plain_issue(
-                source, number, "hidden-text", "text/hidden-characters", Category.SECURITY,
+                source,
+                number,
+                "hidden-text",
+                "text/hidden-characters",
+                Category.SECURITY,
                 "Invisible or direction-changing characters make this line read differently from what runs",
                 "Bidirectional controls and zero-width characters let code look harmless in a review while the "
                 "compiler sees something else (CVE-2021-42574).",
@@ -58,7 +64,11 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
             )
         elif _ADDRESSED.search(text) and not _PROMPT_FILES.search(file.path):
             yield plain_issue(
-                source, number, "hidden-text", "text/addresses-the-reviewer", Category.SECURITY,
+                source,
+                number,
+                "hidden-text",
+                "text/addresses-the-reviewer",
+                Category.SECURITY,
                 "Text in the change gives instructions to an automatic reviewer",
                 "Code that tells its reviewer what to say tries to get something past the review; Terazi reports "
                 "such text and does not follow it.",

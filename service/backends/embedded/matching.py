@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from review_data.errors import BackendError
@@ -63,7 +63,7 @@ class Parsed:
         """The root node of fragment `index`; `BackendError` when the parser gives up."""
         if index not in self.trees:
             fragment, grammar = self.source.fragments[index], grammar_of(self.source)
-            self.trees[index] = guarded(lambda: _parse(fragment.text, grammar), self.source.path)
+            self.trees[index] = guarded(partial(_parse, fragment.text, grammar), self.source.path)
         return self.trees[index]
 
 
@@ -159,7 +159,7 @@ def _structural(rule: Rule, parsed: Parsed) -> Iterator[Match]:
         return
     for index, fragment in enumerate(parsed.source.fragments):
         tree = parsed.tree(index)
-        nodes = guarded(lambda tree=tree: tree.find_all(config), f"{parsed.source.path}, rule `{rule.id}`")
+        nodes = guarded(partial(tree.find_all, config), f"{parsed.source.path}, rule `{rule.id}`")
         for node in nodes:
             match = _node_match(rule, node, fragment, parsed.source)
             if match is not None:

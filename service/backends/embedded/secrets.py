@@ -37,14 +37,18 @@ def is_real(secret: Secret, value: str, path: str) -> bool:
     """Whether it is worth a report: no documentation example, no test's made-up password."""
     if secret.certain:
         return not is_placeholder(value[secret.keep :]) and "EXAMPLE" not in value
-    return not is_test_path(path) and not path.lower().endswith((".md", ".rst", ".adoc", ".example", ".sample"))
+    return not is_test_path(path) and not path.lower().endswith(
+        (".md", ".rst", ".adoc", ".example", ".sample")
+    )
 
 
 def _issue(secret: Secret, source: Source, line: int) -> Issue:
-    title = f"Secret in the code: the value of `{secret.name}`" if secret.name else f"{_article(secret.kind)} is in the code"
+    what = f"the value of `{secret.name}`" if secret.name else _article(secret.kind)
     rule = f"secrets/{'provider-format' if secret.certain else 'hard-coded'}"
-    return plain_issue(source, line, "secrets", rule, Category.SECURITY, title, _WHY, _FIX)
+    return plain_issue(
+        source, line, "secrets", rule, Category.SECURITY, f"Secret in the code: {what}", _WHY, _FIX
+    )
 
 
 def _article(kind: str) -> str:
-    return f"{'An' if kind[0] in 'AEO' else 'A'} {kind}"
+    return f"{'an' if kind[0] in 'AEO' else 'a'} {kind}"

@@ -27,7 +27,7 @@ _TESTS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Consecutive lines; `numbers[i]` is the i-th line's 1-based number in the file, None if it is made up."""
+    """Consecutive lines; `numbers[i]` is the i-th line's 1-based number in the file, None if made up."""
 
     text: str
     numbers: tuple[int | None, ...]

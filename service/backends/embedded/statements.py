@@ -13,7 +13,9 @@ from typing import Final
 _SQL_PARTS: Final = re.compile(
     r"(?P<comment>--[^\n]*|/\*[\s\S]*?\*/)|(?P<string>'(?:[^']|'')*')|(?P<dollar>\$\w*\$)|(?P<end>;)"
 )
-_HCL_BLOCK: Final = re.compile(r"^[A-Za-z_]\w*(?:[ \t]+\"[^\"\n]*\"|[ \t]+\w+)*[ \t]*\{[\s\S]*?^\}", re.MULTILINE)
+_HCL_BLOCK: Final = re.compile(
+    r"^[A-Za-z_]\w*(?:[ \t]+\"[^\"\n]*\"|[ \t]+\w+)*[ \t]*\{[\s\S]*?^\}", re.MULTILINE
+)
 _COMMENT_LINE: Final = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 
 
