@@ -1,0 +1,3 @@
+"""Fixtures of more than one test file."""
+
+pytest_plugins = ["tests.support.git"]
