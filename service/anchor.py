@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from review_data.secrets import mask
-
 from review_data.domain import DiffLine, FileChange, Issue, LineKind, Side, number_on
+from review_data.secrets import mask
 
 MIN_PARTIAL_QUOTE = 8
 

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from review_data.domain import Record
 from review_data.errors import SettingsError
 from review_data.severity import Severity
 
-USER_ONLY: Final = {"user_only": True}
+USER_ONLY: Final[dict[str, JsonValue]] = {"user_only": True}
 
 
 class Settings(Record):
@@ -51,6 +51,32 @@ class Settings(Record):
     """Seconds the hook may take before the push goes on."""
     hook_fail: Literal["open", "closed"] = "open"
     """What the hook does when it could not review: let the push go on, or stop it."""
+    host: str = Field(default="127.0.0.1", json_schema_extra=USER_ONLY)
+    """Address that `terazi serve` listens on; other than loopback, every request needs a token."""
+    port: int = Field(default=8765, ge=0, le=65535, json_schema_extra=USER_ONLY)
+    """Port that `terazi serve` listens on; 0 takes a free one."""
+    public_hosts: tuple[str, ...] = Field(default=(), json_schema_extra=USER_ONLY)
+    """Names under which browsers reach the server; requests for other names are refused."""
+    store: str = Field(default="", json_schema_extra=USER_ONLY)
+    """Database of reviews and verdicts: a SQLite file or postgresql://...; empty means the user's folder."""
+    repositories: tuple[str, ...] = Field(default=(), json_schema_extra=USER_ONLY)
+    """Repositories that the server may review, as name=path."""
+    workers: int = Field(default=2, ge=1, le=64, json_schema_extra=USER_ONLY)
+    """Reviews that the server runs at once."""
+    queue_limit: int = Field(default=200, ge=1, json_schema_extra=USER_ONLY)
+    """Reviews that may wait; beyond it the server answers 429."""
+    request_limit_bytes: int = Field(default=10_000_000, ge=1000, json_schema_extra=USER_ONLY)
+    """Largest request body that the server reads."""
+    requests_at_once: int = Field(default=64, ge=1, json_schema_extra=USER_ONLY)
+    """Requests that the server works on at once; beyond it, it answers 429."""
+    client_timeout_s: float = Field(default=20.0, gt=0, json_schema_extra=USER_ONLY)
+    """Seconds that a client may take to send its request."""
+    review_limit_s: float = Field(default=600.0, gt=0, json_schema_extra=USER_ONLY)
+    """Seconds that one review may take on the server."""
+    retention_days: int = Field(default=90, ge=0, json_schema_extra=USER_ONLY)
+    """Days that the server keeps reviews on which nobody gave a verdict; 0 keeps them."""
+    verdict_retention_days: int = Field(default=0, ge=0, json_schema_extra=USER_ONLY)
+    """Days that the server keeps reviews with verdicts; 0 keeps them for training."""
 
     @field_validator("gate", "hook_block", mode="before")
     @classmethod
@@ -62,7 +88,7 @@ class Settings(Record):
     def _any_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("finders", "ignore", mode="before")
+    @field_validator("finders", "ignore", "public_hosts", "repositories", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return (

@@ -27,6 +27,15 @@ BUSY_TIMEOUT_S = 15.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+def store_location(configured: str) -> str:
+    """The configured database, or the file in the user's data folder."""
+    if configured:
+        return configured
+    from platformdirs import user_data_path
+
+    return str(user_data_path("terazi") / "terazi.db")
+
+
 def store_url(text: str) -> URL:
     """The database's URL; a plain path means SQLite. `SettingsError` for anything else."""
     if "://" not in text:

@@ -129,6 +129,7 @@ def finish(
         row.result = review.model_dump_json()
         row.excerpts = _EXCERPTS.dump_json(excerpts).decode()
         row.title = row.title or clean(review.title)
+        row.done = row.total
         if diff is not None:
             row.diff = packed(diff)
         _end(row)

@@ -26,6 +26,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "review": Command("review", "Review a change and rate what is found by severity."),
     "train": Command("train", "Train a model: the severity rater."),
     "config": Command("config", "Show the effective settings and where each came from."),
+    "serve": Command("serve", "Serve the review page and the HTTP API."),
+    "token": Command("token", "Make, list and revoke the server's access tokens."),
+    "feedback": Command("feedback", "Export people's verdicts as training rows."),
     "version": Command("version", "Print the versions of Terazi and of what it stands on."),
 }
 

@@ -1,0 +1,69 @@
+"""The repositories that the server may review: a configured list of names, never a path or URL by request.
+
+Also reads a repository's own `terazi.toml` from the target branch, so that a change can't mute its reviewer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from review_data.errors import ChangeError, SettingsError
+from service.changes.git import Repository, open_repository
+from service.changes.revisions import commit_name, range_ends
+from service.settings import Layer, parse_toml
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def allow_list(entries: Iterable[str]) -> dict[str, Path]:
+    """`name=path` entries as a table; `SettingsError` for a bad name or a folder that is no repository."""
+    table: dict[str, Path] = {}
+    for entry in entries:
+        name, sign, path = entry.partition("=")
+        if not sign or not _NAME.fullmatch(name):
+            raise SettingsError(f"repositories: `{entry}` is not `name=path`, with letters, digits and `._-`")
+        folder = Path(path).expanduser().absolute()
+        try:
+            open_repository(folder)
+        except ChangeError as error:
+            raise SettingsError(f"repositories: {error}") from None
+        table[name] = folder
+    return table
+
+
+def look_up(table: Mapping[str, Path], name: str) -> Path:
+    """The folder of a configured repository; `ChangeError` names the choices."""
+    if name not in table:
+        known = ", ".join(table) or "none is; set `repositories` on the server"
+        raise ChangeError(f"repository: there is no such repository; configured: {known}")
+    return table[name]
+
+
+def check_range(folder: Path, text: str) -> None:
+    """`ChangeError` when the range does not name two commits of the repository."""
+    if text.startswith("-"):
+        raise ChangeError("range: begins with `-`; write it as A..B")
+    range_ends(open_repository(folder), text)
+
+
+def target_layer(folder: Path, text: str) -> Layer:
+    """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither."""
+    repository = open_repository(folder)
+    base = commit_name(repository, range_ends(repository, text).base_name)
+    for name, table in (("terazi.toml", ()), ("pyproject.toml", ("tool", "terazi"))):
+        content = _file(repository, base, name)
+        if content is not None:
+            layer = parse_toml(content, f"{name} of the target branch", table)
+            if layer.values or not table:
+                return layer
+    return Layer("target branch", {}, trusted=False)
+
+
+def _file(repository: Repository, commit: str, name: str) -> str | None:
+    found = repository.find(f"{commit}:{name}")
+    if found is None or found.kind != "blob":
+        return None
+    return found.data.decode("utf-8", "replace")

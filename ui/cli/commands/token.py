@@ -1,0 +1,73 @@
+"""`terazi token`: who may use the server. Tokens are shown once and kept as hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+app = typer.Typer(no_args_is_help=True)
+_DAY_MS = 86_400_000
+Store = Annotated[str | None, typer.Option(help="Database, when it is not the configured one.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose token it is; verdicts carry this name.")],
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 is never.")] = 90,
+    store: Store = None,
+) -> None:
+    """Make a token and print it, this once."""
+    from service.store import tokens
+
+    with opened(store) as engine:
+        print(tokens.create(engine, name, lifetime_ms=days * _DAY_MS if days else None))
+
+
+@app.command("list")
+def every(store: Store = None) -> None:
+    """List the tokens and how long they are valid."""
+    from service.store import tokens
+    from service.store.values import now_ms
+
+    with opened(store) as engine:
+        for token in tokens.every(engine):
+            state = "valid" if token.is_valid(now_ms()) else "revoked" if token.revoked_at else "expired"
+            print(f"{token.name}\t{state}\tmade {_day(token.created_at)}\tuntil {_day(token.expires_at)}")
+
+
+@app.command()
+def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], store: Store = None) -> None:
+    """End a token at once."""
+    from service.store import tokens
+
+    with opened(store) as engine:
+        tokens.revoke(engine, name)
+        print(f"{name} is revoked")
+
+
+@contextmanager
+def opened(store: str | None) -> Iterator[Engine]:
+    """The configured database, migrated."""
+    from service.settings import resolve
+    from service.store.engine import migrate, open_engine, store_location, store_url
+
+    settings = resolve({"store": store}).settings
+    engine = open_engine(store_url(store_location(settings.store)))
+    try:
+        migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _day(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "forever"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d")
