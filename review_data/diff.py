@@ -203,7 +203,7 @@ def _hunk(hunk: Any) -> Hunk:
 
 
 def _text(value: str, first: bool) -> str:
-    text = value.removesuffix("\n").removesuffix("\r")
+    text = value.removesuffix("\n")
     return text.removeprefix("\ufeff") if first else text
 
 
@@ -246,7 +246,7 @@ def _file(header: FileHeader, hunks: tuple[Hunk, ...]) -> tuple[FileChange, Blob
     old, new = header.paths()
     if not old and not new:
         raise _damaged(header.at, "the file's name can't be read")
-    status = header.status or _status_of(hunks)
+    status = header.status or (FileStatus.MODIFIED if header.git_names else _status_of(hunks))
     return FileChange(
         path=new or old,
         old_path=old if old and new and old != new else None,

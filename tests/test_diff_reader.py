@@ -224,7 +224,7 @@ def test_empty_text_is_an_empty_diff() -> None:
         ("@@ -1 +1 @@\n-a\n+b\n", "line 1: a hunk stands before any file name"),
         ("diff --cc f.py\nindex 1,2..3\n", "line 1: this is the combined diff of a merge"),
         (HEAD + "@@@ -1 -1 +1,2 @@@\n", "line 5: this is the combined diff of a merge"),
-        (HEAD + "@@ -1 +1 @@\n-a\n+b\n" + HEAD + "@@ -1 +1 @@\n-b\n+c\n", "`f.py` is changed more than once (lines 1, 8)"),
+        (2 * (HEAD + "@@ -1 +1 @@\n-a\n+b\n"), "`f.py` is changed more than once (lines 1, 8)"),
         ("diff --git a/x b/y\nindex 1111111..2222222\n", "line 1: the file's name can't be read"),
     ],
 )  # fmt: skip

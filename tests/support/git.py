@@ -38,8 +38,7 @@ class GitRepo:
             input=data,
             env={**os.environ, **(env or {})},
             check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
         ).stdout
 
     def write(self, files: dict[str, str | bytes | None]) -> None:
