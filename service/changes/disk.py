@@ -57,7 +57,7 @@ def _why_left_out(
 ) -> tuple[SkipKind, str] | None:
     objects = [repository.find(name, limit=_LOOK) for name in (blobs.old, blobs.new) if name.strip("0")]
     looks = [(found.size, found.data) for found in objects if found is not None]
-    if on_disk and repository.root and not blobs.new.strip("0") and file.status is not FileStatus.DELETED:
+    if on_disk and repository.root and file.status is not FileStatus.DELETED:
         look = _look(repository.root / file.path)
         if look is None:
             return SkipKind.UNDECODABLE, "can't be read; check its permissions"

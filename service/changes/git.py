@@ -12,6 +12,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
@@ -122,6 +123,7 @@ class Repository:
         with self._lock:
             if self._objects is None:
                 self._objects = self.program.start("cat-file", "--batch")
+                weakref.finalize(self, _end, self._objects)
             return read_object(self._objects.stdin, self._objects.stdout, name, limit)
 
     def empty_tree(self) -> str:
@@ -207,6 +209,12 @@ def read_object(requests: IO[bytes], answers: IO[bytes], name: str, limit: int) 
     while left > 0:
         left -= len(answers.read(min(left, 1 << 16))) or left
     return GitObject(match[1].decode(), match[2].decode(), size, data)
+
+
+def _end(process: Any) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    process.proc.wait()
 
 
 def _split(data: bytes) -> list[bytes]:

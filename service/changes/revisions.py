@@ -52,7 +52,7 @@ def commit_name(repository: Repository, revision: str) -> str:
     found = repository.find(f"{revision}^{{commit}}")
     if found is not None and found.kind == "commit":
         return found.name
-    if revision == "HEAD":
+    if repository.find("HEAD^{commit}", limit=0) is None:
         raise ChangeError(f"{repository.where}: has no commit yet; commit first, or review with --staged")
     remote = f"origin/{revision}"
     known = repository.find(f"{remote}^{{commit}}") is not None

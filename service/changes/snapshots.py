@@ -7,7 +7,7 @@ at hand: no finder parses them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -26,26 +26,26 @@ class LazySnapshot:
     """Texts by path and side, read when asked for and kept while they are among the latest ones."""
 
     def __init__(self, readers: Mapping[tuple[str, Side], Reader]) -> None:
-        self._readers = readers
-        self._read = lru_cache(maxsize=_CACHED)(self._read_now)
+        self._read = lru_cache(maxsize=_CACHED)(partial(_read_now, readers))
 
     def read(self, path: str, side: Side) -> str | None:
         """The text of `path` on that side; an old side is found by the new path too. None: not at hand."""
         return self._read(path, side)
 
-    def _read_now(self, path: str, side: Side) -> str | None:
-        reader = self._readers.get((path, side))
-        return reader() if reader else None
+
+def _read_now(readers: Mapping[tuple[str, Side], Reader], path: str, side: Side) -> str | None:
+    reader = readers.get((path, side))
+    return reader() if reader else None
 
 
 def of_repository(repository: Repository, parsed: ParsedDiff, *, on_disk: bool = False) -> LazySnapshot:
-    """By blob name; with `on_disk` the new side is the work tree's where git has no object for it."""
+    """By blob name; with `on_disk` the new side is the work tree's."""
     readers: dict[tuple[str, Side], Reader] = {}
     for file, blobs in zip(parsed.files, parsed.blobs, strict=True):
         readers.setdefault((file.path, Side.OLD), _blob_reader(repository, blobs.old))
         if file.old_path:
             readers[file.old_path, Side.OLD] = _blob_reader(repository, blobs.old)
-        if on_disk and repository.root and not blobs.new.strip("0") and file.status is not FileStatus.DELETED:
+        if on_disk and repository.root and file.status is not FileStatus.DELETED:
             readers[file.path, Side.NEW] = _disk_reader(repository.root / file.path)
         else:
             readers[file.path, Side.NEW] = _blob_reader(repository, blobs.new)
