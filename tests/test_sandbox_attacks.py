@@ -424,7 +424,8 @@ def test_a_function_call_returns_a_value_and_nothing_else(sandbox: Sandbox) -> N
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def _processes_of_cells() -> list[str]:

@@ -34,10 +34,10 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """A process of its own that opens the sandbox and runs `code` in it."""
     script = RUN.format(weaker=weaker, code=code, before=before, wall=wall)
-    root = str(Path(__file__).parents[1])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [*prefix, sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=60,
