@@ -58,13 +58,11 @@ def needs_another_user() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    probe = [
-        *prefix,
-        sys.executable,
-        "-c",
-        f"import pydantic, os; os.listdir({str(Path(__file__).parent)!r})",
-    ]
-    if shutil.which("setpriv") is None or subprocess.run(probe, capture_output=True).returncode:
+    if shutil.which("setpriv") is None:
+        pytest.skip("util-linux's setpriv is not installed")
+    script = f"import pydantic, os, sys; os.listdir({str(Path(__file__).parent)!r}); print(sys.version)"
+    probe = subprocess.run([*prefix, sys.executable, "-c", script], capture_output=True, text=True)
+    if probe.returncode or probe.stdout.strip() != sys.version:
         pytest.skip("another user can't reach this Python or this checkout")
     return prefix
 
