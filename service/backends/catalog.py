@@ -21,11 +21,16 @@ def open_reviewer(settings: Settings) -> Reviewer:
     finder_names = settings.finders or (settings.backend,)
     rater_name = settings.rater or settings.backend
     finders = tuple(finder for name in finder_names for finder in _lookup(FINDERS, name, "finders")(settings))
-    rater = _lookup(RATERS, rater_name, "rater")(settings)
+    rater = open_rater(settings)
     name = "+".join(dict.fromkeys((*finder_names, rater_name)))
     return Reviewer(
         finders, rater, name, Provenance(finders=tuple(f.name for f in finders), rater=rater.name)
     )
+
+
+def open_rater(settings: Settings) -> Rater:
+    """The rater alone, for issues that somebody else found."""
+    return _lookup(RATERS, settings.rater or settings.backend, "rater")(settings)
 
 
 def _lookup(table: dict[str, Callable[[Settings], _T]], name: str, setting: str) -> Callable[[Settings], _T]:

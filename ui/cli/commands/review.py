@@ -78,13 +78,13 @@ def run(change: Change, settings: Settings) -> Review:
         return review(change, open_reviewer(settings), options, on_progress)
 
 
-def emit(result: Review, change: Change, options: Mapping[str, Any]) -> None:
-    """Writes the review to --output, or prints it."""
+def emit(result: Review, change: Change, options: Mapping[str, Any], *, whole: str | None = None) -> None:
+    """Writes the review (or `whole`, already rendered) to --output, or prints it."""
     from review_data.jsonl import write_atomically
 
     output = options["output"]
     screen = Screen.of(sys.stdout) if output is None else None
-    text = render(
+    text = whole or render(
         result, options["format"], excerpts=change.request.files, verbose=options["verbose"], screen=screen
     )
     if output is None:

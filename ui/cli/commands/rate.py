@@ -1,0 +1,120 @@
+"""`terazi rate`: rates findings that other tools made, and gives them back in any format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from review_data.domain import Rating, Skip
+from review_data.errors import UserError
+from service.foreign.items import Item
+from service.ports import Change
+from service.rating import NOTHING_AT_HAND, Rated, rate_items
+from service.render import FORMATS
+from service.settings import Settings, resolve
+from ui.cli.commands.review import check_output, emit
+from ui.cli.progress import progress
+from ui.cli.sources import FLAGS, open_source
+
+REPORTS = ("sarif", "rdjson", "gitlab", "comments")
+
+
+def command(
+    ctx: typer.Context,
+    range: Annotated[str | None, typer.Argument(metavar="RANGE", help="The change, for context.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="A SARIF log: semgrep, CodeQL, ruff ...")] = None,
+    rdjson: Annotated[Path | None, typer.Option(help="reviewdog's rdjson or rdjsonl.")] = None,
+    gitlab: Annotated[Path | None, typer.Option(help="A GitLab Code Quality report.")] = None,
+    comments: Annotated[Path | None, typer.Option(help='JSON Lines of {"comment": ...}.')] = None,
+    repo: Annotated[Path, typer.Option(help="The repository.", show_default="here")] = Path(),
+    patch: Annotated[str | None, typer.Option(metavar="FILE", help="A patch, for context.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="Hide what is rated below.")] = None,
+    gate: Annotated[str | None, typer.Option(help="Exit with 1 at this severity or above.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
+    rater: Annotated[str | None, typer.Option(help="Backend that rates.", hidden=True)] = None,
+    project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,
+) -> int:
+    """Rate findings of other tools by severity, with the same threshold, gate and formats as a review."""
+    from service.review import exit_code
+
+    settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
+    check_output(format, output)
+    kind, path = one_report(ctx.params)
+    log, items = load(kind, path)
+    change = (
+        open_source(ctx.params, settings) if any(ctx.params.get(key) for key in FLAGS) else NOTHING_AT_HAND
+    )
+    rated = run(items, change, settings)
+    emit(rated.review, change, ctx.params, whole=whole_document(ctx.params, log, path, items, rated))
+    return exit_code(rated.review, settings.gate)
+
+
+def one_report(options: Mapping[str, Any]) -> tuple[str, Path]:
+    """The one report that the options name; `UserError` for none or two."""
+    named = [(kind, options[kind]) for kind in REPORTS if options.get(kind) is not None]
+    if len(named) != 1:
+        raise UserError("give one report to rate: --sarif, --rdjson, --gitlab or --comments FILE")
+    return named[0]
+
+
+def load(kind: str, path: Path) -> tuple[Any, list[Item]]:
+    """The SARIF log (None for other kinds) and the items of a report."""
+    from service.foreign import readers
+    from service.foreign.sarif import load_sarif
+
+    if kind == "sarif":
+        return load_sarif(path)
+    loaders = {
+        "rdjson": readers.load_rdjson,
+        "gitlab": readers.load_gitlab,
+        "comments": readers.load_comments,
+    }
+    return None, loaders[kind](path)
+
+
+def run(items: Sequence[Item], change: Change, settings: Settings) -> Rated:
+    """Rates with the settings' rater, with a progress bar on a terminal."""
+    from service.backends.catalog import open_rater
+
+    with progress("Rating") as on_progress:
+        return rate_items(
+            items,
+            open_rater(settings),
+            change,
+            threshold=settings.threshold,
+            project=settings.project,
+            on_progress=on_progress,
+        )
+
+
+def whole_document(
+    options: Mapping[str, Any], log: Any, path: Path, items: Sequence[Item], rated: Rated
+) -> str | None:
+    """SARIF in, SARIF out is the same log with ratings; JSON adds a rating per row; else None."""
+    from service.foreign.sarif import rated_sarif
+    from service.render.json_format import as_dict
+    from service.render.redact import masked
+
+    if options["format"] == "sarif" and log is not None:
+        ratings = [answer if isinstance(answer, Rating) else None for answer in rated.answers]
+        return json.dumps(rated_sarif(log, path, ratings, rated.review.threshold), indent=2) + "\n"
+    if options["format"] == "json":
+        rows = [rating_row(item, answer) for item, answer in zip(items, rated.answers, strict=True)]
+        return json.dumps({**as_dict(masked(rated.review)), "ratings": rows}, indent=2) + "\n"
+    return None
+
+
+def rating_row(item: Item, answer: Rating | Skip) -> dict[str, Any]:
+    """One row of `ratings`, in the report's order."""
+    row: dict[str, Any] = {"place": item.place, "path": item.issue.path, "line": item.issue.line}
+    if isinstance(answer, Skip):
+        return {**row, "severity": None, "probabilities": None, "reason": answer.reason}
+    probabilities = answer.probabilities.model_dump() if answer.probabilities else None
+    return {**row, "severity": answer.severity, "probabilities": probabilities}
