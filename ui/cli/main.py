@@ -25,6 +25,7 @@ class Command(NamedTuple):
 COMMANDS: Final[dict[str, Command]] = {
     "review": Command("review", "Review a change and rate what is found by severity."),
     "rate": Command("rate", "Rate findings of other tools: SARIF, rdjson, Code Quality, comments."),
+    "evaluate": Command("evaluate", "Score models and reviewers on labelled data."),
     "train": Command("train", "Train a model: the severity rater."),
     "config": Command("config", "Show the effective settings and where each came from."),
     "serve": Command("serve", "Serve the review page and the HTTP API."),

@@ -1,0 +1,1 @@
+"""Evaluation: what models and reviewers get right, with intervals; a file or folder per task."""

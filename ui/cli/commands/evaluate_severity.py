@@ -1,0 +1,48 @@
+"""`terazi evaluate severity`: scores a rater on labelled rows, beside a second one if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finetune.evaluate.severity import Prediction, SeverityReport, evaluate_severity, open_rater_named
+from finetune.evaluate.severity_report import to_json, to_markdown, write_report
+from ui.cli.progress import progress
+
+
+class Format(StrEnum):
+    """How to print the scores; text is Markdown, which reads well on a terminal."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+PRINTED: dict[Format, Callable[[SeverityReport], str]] = {Format.TEXT: to_markdown, Format.JSON: to_json}
+
+
+def command(
+    data: Annotated[Path, typer.Option(help="Labelled rows: merge requests or comments, JSON Lines.")],
+    rater: Annotated[str, typer.Option(help="embedded, another backend, or a run folder.")] = "embedded",
+    against: Annotated[str | None, typer.Option(help="A second rater to compare with.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for the report with pictures.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
+) -> None:
+    """Score a rater on labelled rows: accuracy, kappa, calibration, threshold effects, with intervals."""
+    found, predictions = run(data, rater, against, seed)
+    if report is not None:
+        write_report(report, found, predictions)
+    print(PRINTED[format](found), end="")
+
+
+def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[SeverityReport, list[Prediction]]:
+    """Evaluates with a progress bar on a terminal."""
+    first, second = open_rater_named(rater), open_rater_named(against) if against else None
+    with progress("Rating") as on_progress:
+        return evaluate_severity(
+            data, first, against=second, names=(rater, against or ""), seed=seed, on_progress=on_progress
+        )
