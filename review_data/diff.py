@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from unidiff import PatchSet, UnidiffParseError
 
-from review_data.diff_header import SUBMODULE, FileHeader, binary_names, read_line, read_names
+from review_data.diff_header import SUBMODULE, SYMLINK, FileHeader, binary_names, read_line, read_names
 from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind, Record
 from review_data.errors import ChangeError
 from review_data.language import language_of
@@ -269,7 +269,10 @@ def _status_of(hunks: Sequence[Hunk]) -> FileStatus:
 
 
 def _join_type_changes(files: Sequence[tuple[FileChange, Blobs]]) -> list[tuple[FileChange, Blobs]]:
-    """git shows a file that became a symlink (or back) as deleted and added again, one after the other."""
+    """git shows a file that became a symlink (or back) as deleted and added again, one after the other.
+
+    The side that is a regular file gives the hunks: a link's target is no text of the project.
+    """
     joined: list[tuple[FileChange, Blobs]] = []
     for file, blobs in files:
         before = joined[-1][0] if joined else None
@@ -281,13 +284,13 @@ def _join_type_changes(files: Sequence[tuple[FileChange, Blobs]]) -> list[tuple[
             both = FileChange(
                 path=file.path,
                 status=FileStatus.TYPE_CHANGED,
-                hunks=(*before.hunks, *file.hunks),
-                binary=before.binary or file.binary,
+                hunks=file.hunks if before.old_mode in (SYMLINK, SUBMODULE) else before.hunks,
+                binary=file.binary,
                 old_mode=before.old_mode,
                 new_mode=file.new_mode,
                 language=file.language,
             )
-            joined[-1] = both, Blobs(old=joined[-1][1].old, new=blobs.new)
+            joined[-1] = both, Blobs(new=blobs.new)
         else:
             joined.append((file, blobs))
     return joined

@@ -71,10 +71,10 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 
 def _by_mode(file: FileChange) -> Reason:
-    modes = (file.old_mode, file.new_mode)
-    if SUBMODULE in modes:
+    mode = file.new_mode or file.old_mode
+    if mode == SUBMODULE:
         return SkipKind.SUBMODULE, "is a submodule: review the commits in its own repository"
-    if (file.new_mode or file.old_mode) == SYMLINK:
+    if mode == SYMLINK:
         return SkipKind.SYMLINK, "is a symbolic link"
     return None
 
