@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from review_data.errors import SettingsError
 from review_data.severity import Severity
 from service.render import FORMATS, Screen, render, summary
 from service.render.escape import is_unseen
+from service.render.excerpt import Excerpts
+from tests.support.changes import file_of
 from tests.support.reviews import SAMPLE, SAMPLE_FILES, finding, reviews
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -176,6 +179,63 @@ def test_an_old_side_finding_stands_where_the_line_was() -> None:
     assert issue["location"]["lines"]["begin"] == 42
     assert "(removed line 43)" in issue["description"]
     assert "range" not in json.loads(render(review, "rdjson"))["diagnostics"][1]["location"]
+
+
+KEY_BODY = ("MIIEowIBAAKCAQEAx7kq", "Yz3vN8pQ2mT5wR9cK1sL")
+KEY_LINES = ("-----BEGIN RSA PRIVATE KEY-----", *KEY_BODY, "-----END RSA PRIVATE KEY-----", "done = True")
+TOKEN = "ghp_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC2dF4gH6"
+
+
+def test_every_line_of_a_large_hunk_has_its_excerpt() -> None:
+    """Many findings in one hunk each show their own line (an index per finding would never end)."""
+    file = file_of("big.py", "".join(f"+x{number} = {number}\n" for number in range(20_000)))
+    excerpts = Excerpts([file])
+    for number in range(1, 20_001):
+        (flagged,) = [line for line in excerpts.around(finding(path="big.py", line=number)) if line.flagged]
+        assert (flagged.number, flagged.text) == (number, f"x{number - 1} = {number - 1}")
+
+
+@some
+@given(review=reviews(), name=st.sampled_from(list(FORMATS)), verbose=st.booleans())
+def test_no_secret_reaches_any_output(review: Review, name: str, verbose: bool) -> None:
+    """A token in any text and a private key in the quoted lines are masked, in every format."""
+    found = finding(
+        path=f"keys/{TOKEN}.py",
+        line=2,
+        title=f"Token {TOKEN}",
+        explanation=f"It reads `{TOKEN}`.",
+        suggestion=f"Remove {TOKEN}",
+        quote=f'token = "{TOKEN}"',
+    )
+    in_key = finding(path="key.pem", line=3)
+    skip = Skip(path=f"{TOKEN}.txt", reason=f"server said {TOKEN}", kind=SkipKind.BACKEND_ERROR)
+    whole = review.model_copy(
+        update={
+            "outcome": Outcome.PARTIAL,
+            "title": f"Add {TOKEN}",
+            "head": TOKEN,
+            "findings": (*review.findings, found, in_key),
+            "below": (*review.below, found, in_key),
+            "suppressed": (found,),
+            "skips": (*review.skips, skip),
+        }
+    )
+    file = file_of("key.pem", "".join(f"+{line}\n" for line in KEY_LINES))
+    printed = render(whole, name, excerpts=[file], verbose=verbose)
+    for value in (TOKEN[8:], *KEY_BODY):
+        assert value not in printed
+    if name in ("text", "markdown"):
+        assert "done = True" in printed
+
+
+@pytest.mark.skipif("TERAZI_TEST_SARIF_SCHEMA" not in os.environ, reason="needs the official schema's path")
+@some
+@given(review=reviews())
+def test_sarif_follows_the_official_schema(review: Review) -> None:
+    """The schema of OASIS, where the machine has it, accepts any review's log."""
+    text = Path(os.environ["TERAZI_TEST_SARIF_SCHEMA"]).read_text(encoding="utf-8-sig")
+    log = json.loads(render(review, "sarif", excerpts=SAMPLE_FILES))
+    jsonschema.validate(log, json.loads(text))
 
 
 # SARIF -----------------------------------------------------------------------------------------------------

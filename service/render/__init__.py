@@ -20,6 +20,8 @@ from service.render.sarif import to_sarif
 from service.render.terminal import to_text
 from service.render.view import Renderer, Screen, View
 
+__all__ = ["FORMATS", "Screen", "render"]
+
 FORMATS: Final[dict[str, Renderer]] = {
     "text": to_text,
     "markdown": to_markdown,
@@ -46,5 +48,5 @@ def render(
     """
     if format not in FORMATS:
         raise SettingsError(f"format: there is no format `{format}`; choose one of {', '.join(FORMATS)}")
-    view = View(Excerpts.of(excerpts), verbose, screen or Screen())
+    view = View(Excerpts(excerpts), verbose, screen or Screen())
     return FORMATS[format](masked(review), view)

@@ -6,10 +6,9 @@ Owns no drawing: formats decide how lines look.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from review_data.domain import DiffLine, FileChange, Finding, Hunk, LineKind, Side, number_on
+from review_data.domain import DiffLine, FileChange, Finding, Hunk, LineKind, Side
 from service.render.redact import mask_lines
 
 CONTEXT: Final = 3
@@ -25,26 +24,33 @@ class ExcerptLine(NamedTuple):
     flagged: bool
 
 
-@dataclass(frozen=True)
+class _Places(NamedTuple):
+    """Where a file's lines stand: (hunk, index in it) by line number, per side."""
+
+    new: dict[int, tuple[Hunk, int]]
+    old: dict[int, tuple[Hunk, int]]
+
+
 class Excerpts:
-    """The change's files by path, asked for what stands around a finding."""
+    """The files of a change (`change.request.files`), asked for what stands around a finding.
 
-    files: dict[str, FileChange] = field(default_factory=dict)
+    Each file is indexed and each hunk masked once, so that many findings in one large hunk stay cheap.
+    """
 
-    @classmethod
-    def of(cls, files: Iterable[FileChange]) -> Excerpts:
-        """From the files of a change (`change.request.files`)."""
-        return cls({file.path: file for file in files})
+    def __init__(self, files: Iterable[FileChange] = ()) -> None:
+        self._files = {file.path: file for file in files}
+        self._places: dict[str, _Places] = {}
+        self._masked: dict[tuple[str, int], list[str]] = {}
 
     def around(self, finding: Finding, context: int = CONTEXT) -> list[ExcerptLine]:
         """At most `context` lines on both sides of the finding; its quote alone when no hunk has the line."""
-        hunk, index = self._locate(finding)
-        if hunk is None:
+        place = self._place(finding)
+        if place is None:
             quote = mask_lines([finding.quote])[0]
             return [ExcerptLine(finding.line, " ", quote, True)] if quote.strip() else []
+        hunk, index = place
         start, end = max(0, index - context), index + context + 1
-        # The whole hunk is masked: a key block's middle is no secret to look at, only its first line says so.
-        texts = mask_lines([line.text.rstrip("\r\n") for line in hunk.lines])
+        texts = self._texts(finding.path, hunk)
         return [
             _excerpt_line(line, texts[position], finding.side, position == index)
             for position, line in enumerate(hunk.lines[start:end], start)
@@ -54,20 +60,42 @@ class Excerpts:
         """The finding's line in the new file; for a removed line the one that took its place, if any."""
         if finding.side is Side.NEW:
             return finding.line
-        hunk, index = self._locate(finding)
-        if hunk is None:
+        place = self._place(finding)
+        if place is None:
             return None
-        nearest = [*hunk.lines[index:], *reversed(hunk.lines[:index])]
-        return next((line.new_line for line in nearest if line.new_line is not None), None)
+        hunk, index = place
+        after = (line.new_line for line in hunk.lines[index:] if line.new_line is not None)
+        before = (line.new_line for line in hunk.lines[index::-1] if line.new_line is not None)
+        return next(after, None) or next(before, None)
 
-    def _locate(self, finding: Finding) -> tuple[Hunk | None, int]:
-        file = self.files.get(finding.path)
-        for hunk in file.hunks if file else ():
-            for index, line in enumerate(hunk.lines):
-                if number_on(line, finding.side) == finding.line:
-                    return hunk, index
-        return None, 0
+    def _place(self, finding: Finding) -> tuple[Hunk, int] | None:
+        file = self._files.get(finding.path)
+        if file is None:
+            return None
+        if finding.path not in self._places:
+            self._places[finding.path] = _places_of(file)
+        places = self._places[finding.path]
+        return (places.new if finding.side is Side.NEW else places.old).get(finding.line)
+
+    def _texts(self, path: str, hunk: Hunk) -> list[str]:
+        key = (path, id(hunk))
+        if key not in self._masked:
+            # The whole hunk at once: only a key block's first line tells that the next ones are secret.
+            self._masked[key] = mask_lines([line.text.rstrip("\r\n") for line in hunk.lines])
+        return self._masked[key]
+
+
+def _places_of(file: FileChange) -> _Places:
+    places = _Places({}, {})
+    for hunk in file.hunks:
+        for index, line in enumerate(hunk.lines):
+            if line.new_line is not None:
+                places.new[line.new_line] = (hunk, index)
+            if line.old_line is not None:
+                places.old[line.old_line] = (hunk, index)
+    return places
 
 
 def _excerpt_line(line: DiffLine, text: str, side: Side, flagged: bool) -> ExcerptLine:
-    return ExcerptLine(number_on(line, side), SIGNS[line.kind], text, flagged)
+    number = line.new_line if side is Side.NEW else line.old_line
+    return ExcerptLine(number, SIGNS[line.kind], text, flagged)

@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from review_data.domain import Finding, Review, Skip
-
-
-def mask(text: str) -> str:
-    """Placeholder until `review_data.secrets` is there."""
-    return text
+from review_data.secrets import MASK, find_secrets, mask
 
 
 def masked(review: Review) -> Review:
@@ -24,19 +20,27 @@ def masked(review: Review) -> Review:
             "suppressed": tuple(map(_finding, review.suppressed)),
             "skips": tuple(map(_skip, review.skips)),
             "title": mask(review.title),
+            "base": mask(review.base),
+            "head": mask(review.head),
         }
     )
 
 
 def mask_lines(lines: Sequence[str]) -> list[str]:
     """The lines masked as one text, so that a key over several lines is seen; as many lines as came in."""
-    masked_lines = mask("\n".join(lines)).split("\n")
-    return masked_lines if len(masked_lines) == len(lines) else [mask(line) for line in lines]
+    text, at = "\n".join(lines), 0
+    parts: list[str] = []
+    for secret in find_secrets(text):
+        value = text[secret.start + secret.keep : secret.end]
+        parts.extend((text[at : secret.start + secret.keep], "\n".join(MASK for _ in value.split("\n"))))
+        at = secret.end
+    return ("".join(parts) + text[at:]).split("\n")
 
 
 def _finding(finding: Finding) -> Finding:
     return finding.model_copy(
         update={
+            "path": mask(finding.path),
             "title": mask(finding.title),
             "explanation": mask(finding.explanation),
             "suggestion": mask(finding.suggestion),
@@ -46,4 +50,4 @@ def _finding(finding: Finding) -> Finding:
 
 
 def _skip(skip: Skip) -> Skip:
-    return skip.model_copy(update={"reason": mask(skip.reason)})
+    return skip.model_copy(update={"path": mask(skip.path), "reason": mask(skip.reason)})
