@@ -35,7 +35,7 @@ def open_range(repo_path: Path | str, range_text: str = "", *, ignore: Sequence[
     `ignore` holds .gitignore patterns of paths to leave out. Raises `ChangeError`.
     """
     repository = open_repository(repo_path)
-    return _compare(repository, range_ends(repository, range_text.strip()), ignore)
+    return compare(repository, range_ends(repository, range_text.strip()), ignore)
 
 
 def open_commit(repo_path: Path | str, revision: str, *, ignore: Sequence[str] = ()) -> Change:
@@ -43,7 +43,7 @@ def open_commit(repo_path: Path | str, revision: str, *, ignore: Sequence[str] =
     repository = open_repository(repo_path)
     commit = commit_name(repository, revision)
     parent = parent_of(repository, commit)
-    return _compare(repository, Comparison(parent, commit, parent[:12], revision, commit), ignore)
+    return compare(repository, Comparison(parent, commit, parent[:12], revision, commit), ignore)
 
 
 def open_staged(repo_path: Path | str, *, ignore: Sequence[str] = ()) -> Change:
@@ -98,7 +98,8 @@ def open_patch(
     return _selected(request, of_patch(parsed, repository), ignore, repository)
 
 
-def _compare(repository: Repository, ends: Comparison, ignore: Sequence[str]) -> Change:
+def compare(repository: Repository, ends: Comparison, ignore: Sequence[str]) -> Change:
+    """What lies between two objects (commits or trees) of a repository that is open already."""
     parsed = parse_diff(decode_diff(repository.diff(ends.base, ends.head)))
     title, description = message_of(repository, ends.commit)
     request = MergeRequest(

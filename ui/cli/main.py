@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "rate": Command("rate", "Rate findings of other tools: SARIF, rdjson, Code Quality, comments."),
     "evaluate": Command("evaluate", "Score models and reviewers on labelled data."),
     "train": Command("train", "Train a model: the severity rater."),
+    "hook": Command("hook", "Review what is pushed: install, uninstall, status, run."),
     "config": Command("config", "Show the effective settings and where each came from."),
     "serve": Command("serve", "Serve the review page and the HTTP API."),
     "token": Command("token", "Make, list and revoke the server's access tokens."),
