@@ -12,12 +12,14 @@ import typer
 from review_data.domain import Review
 from review_data.errors import UserError
 from service.ports import Change
-from service.render import FORMATS, render
+from service.render import FORMATS, render, summary
 from service.render.view import Screen
 from service.settings import Settings, resolve
 from ui.cli.progress import progress
 from ui.cli.sources import open_source
 
+# Reports that can't say how many findings are hidden; whoever runs the command still shall know.
+_WITHOUT_COUNTS = ("gitlab", "rdjson")
 _LEVELS = "low, medium, high or critical"
 
 
@@ -82,11 +84,13 @@ def emit(result: Review, change: Change, options: Mapping[str, Any], *, whole: s
     """Writes the review (or `whole`, already rendered) to --output, or prints it."""
     from review_data.jsonl import write_atomically
 
-    output = options["output"]
+    output, format = options["output"], options["format"]
     screen = Screen.of(sys.stdout) if output is None else None
     text = whole or render(
-        result, options["format"], excerpts=change.request.files, verbose=options["verbose"], screen=screen
+        result, format, excerpts=change.request.files, verbose=options["verbose"], screen=screen
     )
+    if output is not None or format in _WITHOUT_COUNTS:
+        print(f"terazi: {summary.one_line(result)}", file=sys.stderr)
     if output is None:
         sys.stdout.write(text)
         sys.stdout.flush()
