@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.render import FORMATS, render
-from tests.support.reviews import SAMPLE
+from tests.support.hostile_reviews import SAMPLE
 from ui.cli.main import main
 
 DOCS = Path(__file__).parent.parent / "docs"

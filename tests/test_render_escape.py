@@ -15,7 +15,7 @@ from review_data.domain import Finding, Review
 from service.render import Screen, render
 from service.render.escape import code_span, fenced, is_unseen, prose, prose_line, uri, visible, visible_lines
 from service.render.markdown import finding_message
-from tests.support.reviews import SAMPLE_FILES, findings, reviews, texts
+from tests.support.hostile_reviews import SAMPLE_FILES, findings, reviews, texts
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 LIVE = re.compile(r"@\w|://|\bwww\.\w|#\d|(?<!\w)!\d|\[\w+:|:\w+:")

@@ -22,7 +22,7 @@ from service.render import FORMATS, Screen, render, summary
 from service.render.escape import is_unseen
 from service.render.excerpt import Excerpts
 from tests.support.changes import file_of
-from tests.support.reviews import SAMPLE, SAMPLE_FILES, finding, reviews
+from tests.support.hostile_reviews import SAMPLE, SAMPLE_FILES, finding, reviews
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs/review.schema.json").read_text())
