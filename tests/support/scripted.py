@@ -98,7 +98,8 @@ class WordRater:
         return [self._one(issue) for issue in issues]
 
     def _one(self, issue: Issue) -> Rating:
-        severity = next((level for level in Severity if level in issue.quote), Severity.LOW)
+        text = issue.quote or issue.title
+        severity = next((level for level in Severity if level in text), Severity.LOW)
         return Rating(
             severity=severity, probabilities=Probabilities.of([level is severity for level in Severity])
         )
