@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.statistics import Difference, Interval, Scores, bootstrap, mean, paired_bootstrap
 from review_data.domain import Probabilities, Record
@@ -62,35 +62,34 @@ class Bin(Record):
     accuracy: float
 
 
+class _Columns(NamedTuple):
+    """Rows as arrays, so that a bootstrap's resample is an index and not a loop over rows.
+
+    `label` and `guess` are ranks (`UNPARSED` for none); the other three are NaN or False without
+    probabilities: `confidence` the top probability, `right` whether it is the label's, `squared` Brier's sum.
+    """
+
+    label: NDArray[Any]
+    guess: NDArray[Any]
+    confidence: NDArray[Any]
+    right: NDArray[Any]
+    squared: NDArray[Any]
+
+
 def severity_scores(
     truth: Sequence[Severity],
     predicted: Sequence[Severity | None],
     probabilities: Sequence[Probabilities | None] | None = None,
 ) -> SeverityScores:
     """Every score of one set of predictions; the sequences go row by row, None is an unparsed prediction."""
-    import numpy as np
-
-    matrix = _confusion(truth, predicted)
-    count = int(matrix.sum())
-    parsed, diagonal = matrix[:, :LEVELS], np.trace(matrix)
-    known = [(label, p) for label, p in zip(truth, probabilities or (), strict=bool(probabilities)) if p]
-    severe, alarms = int(matrix[SEVERE.rank :].sum()), int(parsed[:, SEVERE.rank :].sum())
-    hits = int(parsed[SEVERE.rank :, SEVERE.rank :].sum())
+    columns = _columns(truth, predicted, probabilities)
+    matrix = _confusion(columns)
     return SeverityScores(
-        n=count,
+        n=len(truth),
         unparsed=int(matrix[:, UNPARSED].sum()),
-        with_probabilities=len(known),
-        accuracy=_ratio(diagonal, count),
-        macro_f1=_macro_f1(matrix),
-        quadratic_kappa=_quadratic_kappa(_farthest(matrix)),
-        mean_absolute_error=_ratio((_farthest(matrix) * _distances()).sum(), count),
-        severe_recall=_ratio(hits, severe),
-        severe_precision=_ratio(hits, alarms),
-        over_rated=_ratio(np.triu(parsed, 1).sum(), count),
-        under_rated=_ratio(np.tril(parsed, -1).sum(), count),
-        calibration_error=calibration_error(*_unzip(known)),
-        brier=brier(*_unzip(known)),
+        with_probabilities=sum(given is not None for given in probabilities or ()),
         confusion=tuple(tuple(int(cell) for cell in row) for row in matrix),
+        **_rates(columns),
     )
 
 
@@ -100,13 +99,8 @@ def severity_statistic(
     probabilities: Sequence[Probabilities | None] | None = None,
 ) -> Callable[[NDArray[Any]], Scores]:
     """The rates as a function of row indices, for `bootstrap` and `paired_bootstrap`."""
-
-    def statistic(rows: NDArray[Any]) -> Scores:
-        given = None if probabilities is None else [probabilities[row] for row in rows]
-        scores = severity_scores([truth[row] for row in rows], [predicted[row] for row in rows], given)
-        return scores.model_dump(exclude={"n", "unparsed", "with_probabilities", "confusion"})
-
-    return statistic
+    columns = _columns(truth, predicted, probabilities)
+    return lambda rows: _rates(_Columns(*(column[rows] for column in columns)))
 
 
 def severity_intervals(
@@ -164,31 +158,80 @@ def reliability(
     )
 
 
-def calibration_error(
-    truth: Sequence[Severity], probabilities: Sequence[Probabilities], bins: int = BINS
-) -> float | None:
-    """ECE of Guo et al. 2017: the mean gap between confidence and accuracy over equal bins."""
-    bars = reliability(truth, probabilities, bins)
-    gaps = sum(bar.n * abs(bar.confidence - bar.accuracy) for bar in bars)
-    return gaps / len(truth) if truth else None
+def calibration_error(truth: Sequence[Severity], probabilities: Sequence[Probabilities]) -> float | None:
+    """ECE of Guo et al. 2017: the mean gap between confidence and accuracy over 15 equal bins."""
+    return _honesty(_columns(truth, [None] * len(truth), probabilities))["calibration_error"]
 
 
 def brier(truth: Sequence[Severity], probabilities: Sequence[Probabilities]) -> float | None:
     """Brier's original score: the squared error summed over the four levels, 0 (best) to 2."""
-    return mean(
-        sum((value - (rank == label.rank)) ** 2 for rank, value in enumerate(given.values()))
-        for label, given in zip(truth, probabilities, strict=True)
-    )
+    return mean(_squared_error(label, given) for label, given in zip(truth, probabilities, strict=True))
 
 
-def _confusion(truth: Sequence[Severity], predicted: Sequence[Severity | None]) -> NDArray[Any]:
+def _rates(columns: _Columns) -> dict[str, float | None]:
+    import numpy as np
+
+    matrix = _confusion(columns)
+    count, parsed, farthest = len(columns.label), matrix[:, :LEVELS], _farthest(matrix)
+    severe, alarms = matrix[SEVERE.rank :].sum(), parsed[:, SEVERE.rank :].sum()
+    hits = parsed[SEVERE.rank :, SEVERE.rank :].sum()
+    return {
+        "accuracy": _ratio(np.trace(matrix), count),
+        "macro_f1": _macro_f1(matrix),
+        "quadratic_kappa": _quadratic_kappa(farthest),
+        "mean_absolute_error": _ratio((farthest * _distances()).sum(), count),
+        "severe_recall": _ratio(hits, severe),
+        "severe_precision": _ratio(hits, alarms),
+        "over_rated": _ratio(np.triu(parsed, 1).sum(), count),
+        "under_rated": _ratio(np.tril(parsed, -1).sum(), count),
+        **_honesty(columns),
+    }
+
+
+def _honesty(columns: _Columns) -> dict[str, float | None]:
+    """Calibration error and Brier score of the rows with probabilities."""
+    import numpy as np
+
+    known = ~np.isnan(columns.confidence)
+    count = int(known.sum())
+    confidence, right = columns.confidence[known], columns.right[known]
+    bins = np.maximum(0, np.ceil(confidence * BINS).astype(int) - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=BINS)
+    return {
+        "calibration_error": _ratio(np.abs(gaps).sum(), count),
+        "brier": _ratio(columns.squared[known].sum(), count),
+    }
+
+
+def _columns(
+    truth: Sequence[Severity],
+    predicted: Sequence[Severity | None],
+    probabilities: Sequence[Probabilities | None] | None,
+) -> _Columns:
     import numpy as np
 
     if len(truth) != len(predicted):
         raise UserError(f"{len(truth)} labels but {len(predicted)} predictions; give one prediction per row")
-    matrix = np.zeros((LEVELS, LEVELS + 1), dtype=int)
-    for label, guess in zip(truth, predicted, strict=True):
-        matrix[label.rank, UNPARSED if guess is None else guess.rank] += 1
+    rows = probabilities or [None] * len(truth)
+    pairs = list(zip(truth, rows, strict=True))
+    return _Columns(
+        label=np.array([label.rank for label in truth], dtype=int),
+        guess=np.array([UNPARSED if guess is None else guess.rank for guess in predicted], dtype=int),
+        confidence=np.array([max(given.values()) if given else math.nan for given in rows]),
+        right=np.array([given is not None and given.most_likely() is label for label, given in pairs]),
+        squared=np.array([_squared_error(label, given) if given else math.nan for label, given in pairs]),
+    )
+
+
+def _squared_error(label: Severity, given: Probabilities) -> float:
+    return sum((value - (rank == label.rank)) ** 2 for rank, value in enumerate(given.values()))
+
+
+def _confusion(columns: _Columns) -> NDArray[Any]:
+    import numpy as np
+
+    cells = columns.label * (LEVELS + 1) + columns.guess
+    matrix: NDArray[Any] = np.bincount(cells, minlength=LEVELS * (LEVELS + 1)).reshape(LEVELS, LEVELS + 1)
     return matrix
 
 
@@ -230,9 +273,3 @@ def _quadratic_kappa(matrix: NDArray[Any]) -> float | None:
 
 def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
-
-
-def _unzip(
-    known: Sequence[tuple[Severity, Probabilities]],
-) -> tuple[list[Severity], list[Probabilities]]:
-    return [label for label, _ in known], [given for _, given in known]
