@@ -1,3 +1,3 @@
 """Fixtures of more than one test file."""
 
-pytest_plugins = ["tests.support.git"]
+pytest_plugins = ["tests.support.git", "tests.support.vllm"]
