@@ -38,8 +38,8 @@ ENVIRONMENT = {
     "TORCHDYNAMO_DISABLE": "1",
 }
 FLAGS = (
-    f"--enable-lora --max-loras 2 --max-lora-rank 8 --max-model-len {tiny_model.MAX_LENGTH} --max-num-seqs 64 "
-    "--generation-config vllm --enforce-eager --dtype float32"
+    f"--enable-lora --max-loras 2 --max-lora-rank 8 --max-model-len {tiny_model.MAX_LENGTH} "
+    "--max-num-seqs 64 --generation-config vllm --enforce-eager --dtype float32"
 )
 
 
