@@ -51,6 +51,8 @@ class TrainConfig(Record):
     """Examples per step."""
     max_tokens: int = Field(default=192, ge=16, le=512)
     """Longest input; what is beyond is cut, the context first."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Arithmetic of the encoder in training; weights, losses and scores stay float32."""
     class_weighting: float = Field(default=0.5, ge=0, le=1)
     """Power of the inverse class frequency that weighs the loss; 0 is off."""
     augment: float = Field(default=0.5, ge=0, le=1)

@@ -91,8 +91,9 @@ def network_class() -> Any:
             super().__init__()
             self.encoder = encoder
             self.dropout = torch.nn.Dropout(dropout)
-            self.head = torch.nn.Linear(encoder.config.hidden_size, 1)
-            self.thresholds = torch.nn.Parameter(torch.tensor(FIRST_THRESHOLDS))
+            self.head = torch.nn.Linear(encoder.config.hidden_size, len(FIRST_THRESHOLDS))
+            with torch.no_grad():
+                self.head.bias.copy_(torch.tensor(FIRST_THRESHOLDS))
 
         def embed(self, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
             hidden = self.encoder(
@@ -103,7 +104,7 @@ def network_class() -> Any:
 
         def forward(self, input_ids: Any, token_type_ids: Any, attention_mask: Any) -> Any:
             pooled = self.embed(input_ids, token_type_ids, attention_mask)
-            return self.head(self.dropout(pooled)) + self.thresholds
+            return self.head(self.dropout(pooled))
 
     return SeverityNetwork
 

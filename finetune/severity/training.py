@@ -117,21 +117,22 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate_at(step, total, config.warmup)
         labels = [data.train[row].severity for row in rows]
-        losses.append(train_step(net, optimizer, [encoded[row] for row in rows], labels, weights))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = net(*network.pad([encoded[row] for row in rows]))
+        losses.append(train_step(net, optimizer, logits.float(), labels, weights))
         if on_progress is not None:
             on_progress(step + 1, total)
     return sum(losses) / len(losses)
 
 
 def train_step(
-    net: Any, optimizer: Any, batch: list[Encoded], labels: list[Severity], weights: dict[Severity, float]
+    net: Any, optimizer: Any, logits: Any, labels: list[Severity], weights: dict[Severity, float]
 ) -> float:
     """One optimiser step; the loss is the class-weighted binary cross entropy summed over the thresholds."""
     import torch
 
     ranks = torch.tensor([label.rank for label in labels])
     above = (ranks[:, None] > torch.arange(len(SEVERITIES) - 1)).float()
-    logits = net(*network.pad(batch)).float()
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits, above, reduction="none").sum(1)
     loss = (each * torch.tensor([weights[label] for label in labels])).mean()
     optimizer.zero_grad()
