@@ -105,7 +105,7 @@ def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) 
 
 
 def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) -> None:
-    """Padding, merging and int8 change no probability by more than a few hundredths."""
+    """Padding, merging and int8 change no probability by more than some hundredths."""
     config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
     data = run.prepare(config)
     trained = training.train_seed(config, 1, data, finished / "seed-1" / "checkpoint.safetensors")

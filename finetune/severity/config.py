@@ -69,8 +69,8 @@ class TrainConfig(Record):
     """One run per seed; their weights are averaged into the model."""
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the configuration."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 (hex) of what one seed's training depends on: everything but the list of seeds."""
+        return hashlib.sha256(self.model_dump_json(exclude={"seeds"}).encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

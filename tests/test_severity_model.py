@@ -1,0 +1,133 @@
+"""The shipped severity model as it is served: no torch, calibrated, the same alone and in a batch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from finetune.severity.config import sha256_of
+from finetune.severity.examples import packaged_examples, wording_examples
+from review_data.domain import Probabilities
+from review_data.errors import UserError
+from review_data.rater_input import RaterFields, RaterInput, render
+from review_data.severity import Severity
+from service.backends.embedded.encoding import Encoder
+from service.backends.embedded.rater import EmbeddedRater
+from service.backends.embedded.severity_model import (
+    PACKAGED,
+    Calibration,
+    SeverityModel,
+    decide,
+    read_manifest,
+)
+
+LIMIT = 25_000_000
+
+
+@pytest.fixture(scope="module")
+def model() -> SeverityModel:
+    """The packaged model."""
+    return SeverityModel.load()
+
+
+def test_the_package_holds_the_model_that_its_manifest_names() -> None:
+    """Digest, size and parity with the trained network are as promised."""
+    manifest = read_manifest(PACKAGED)
+    assert manifest.model_sha256 == sha256_of(PACKAGED / "model.onnx")
+    assert sum(path.stat().st_size for path in PACKAGED.iterdir()) <= LIMIT
+    assert manifest.model_dump()["parity"]["same_severity"] >= 0.95
+    card = (PACKAGED / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert manifest.model_sha256 in card
+    assert manifest.base_sha256 in card
+
+
+def test_one_issue_is_rated_the_same_alone_and_among_others() -> None:
+    """A rating does not depend on what else is rated."""
+    inputs = [render(row.fields) for row in packaged_examples("validation")[80:96]]
+    rater = EmbeddedRater()
+    assert rater.rate_inputs(inputs) == [rater.rate_inputs([shown])[0] for shown in inputs]
+
+
+def test_clear_cases_are_rated_as_the_rubric_says(model: SeverityModel) -> None:
+    """Plain words without any context get the level that the rubric's examples have."""
+    comments = {
+        "SQL injection: the search term from the request goes straight into the query": Severity.CRITICAL,
+        "typo in the comment": Severity.LOW,
+        "rename this variable, please": Severity.LOW,
+        "This endpoint deletes accounts and anyone can call it without logging in": Severity.CRITICAL,
+    }
+    rated = model.probabilities([RaterInput(text=text) for text in comments])
+    assert [decide(row) for row in rated] == list(comments.values())
+
+
+def test_the_rater_beats_its_floor_on_validation(model: SeverityModel) -> None:
+    """On comments in other people's wording, without context, most ratings are at most one level off."""
+    rows = wording_examples("validation")
+    rated = model.probabilities([RaterInput(text=row.fields.text) for row in rows])
+    near = sum(abs(decide(p).rank - row.severity.rank) <= 1 for p, row in zip(rated, rows, strict=True))
+    assert near / len(rows) > 0.85
+
+
+def test_probabilities_follow_the_thresholds() -> None:
+    """Crossing thresholds are ordered, a slope sharpens, and the four numbers sum to 1."""
+    plain = Calibration()
+    assert plain.probabilities([0.0, 2.0, -9.0]).values() == pytest.approx((0.5, 0, 0.5, 0), abs=1e-3)
+    sharp = Calibration(slopes=(3, 3, 3)).probabilities([1.0, -1.0, -2.0])
+    assert sharp.medium > plain.probabilities([1.0, -1.0, -2.0]).medium
+    assert sum(sharp.values()) == pytest.approx(1)
+    assert sum(plain.probabilities([-800.0, -900.0, -1000.0]).values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0.4, 0.2, 0.2, 0.2), Severity.MEDIUM),
+        ((0.6, 0.2, 0.1, 0.1), Severity.LOW),
+        ((0.0, 0.1, 0.4, 0.5), Severity.HIGH),
+        ((0.0, 0.1, 0.2, 0.7), Severity.CRITICAL),
+    ],
+)
+def test_the_severity_is_the_median(values: tuple[float, ...], expected: Severity) -> None:
+    """The level at which half of the probability is reached, not the single likeliest."""
+    assert decide(Probabilities.of(values)) is expected
+
+
+def test_the_text_gives_way_after_the_context() -> None:
+    """A long context is cut before the text; a long text leaves the context up to half of the room."""
+    encoder = Encoder.load(PACKAGED / "tokenizer.json", 32)
+    short, long, bare = encoder.encode(
+        [
+            RaterInput(text="null check", context="word " * 100),
+            RaterInput(text="word " * 100, context="word " * 100),
+            RaterInput(text="word " * 100),
+        ]
+    )
+    assert (len(short.ids), sum(short.types)) == (32, 28)
+    assert (len(long.ids), sum(long.types)) == (32, 15)
+    assert (len(bare.ids), sum(bare.types)) == (31, 0)
+
+
+def test_the_explanation_is_never_shown_to_the_rater() -> None:
+    """No word of a teacher's explanation that title, comment, project and diff lack reaches the input."""
+    for row in packaged_examples("validation"):
+        assert row.explanation
+        shown = render(row.fields)
+        assert row.explanation not in shown.text + shown.context
+    assert "explanation" not in RaterFields.model_fields
+
+
+def test_a_broken_model_folder_is_reported_with_what_to_do(tmp_path: Path) -> None:
+    """A missing manifest, a wrong field and a damaged model are user errors that name the file."""
+    with pytest.raises(UserError, match=r"manifest\.json can't be read"):
+        SeverityModel.load(tmp_path)
+    manifest = json.loads((PACKAGED / "manifest.json").read_text(encoding="utf-8"))
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "max_tokens": "many"}), encoding="utf-8")
+    with pytest.raises(UserError, match="`max_tokens`"):
+        SeverityModel.load(tmp_path)
+    shutil.copy(PACKAGED / "manifest.json", tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(UserError, match=r"model\.onnx can't be loaded"):
+        SeverityModel.load(tmp_path)
