@@ -69,11 +69,15 @@ def check(
         if keys != fields:
             odd = ", ".join(f"`{key}`" for key in sorted(keys ^ fields))
             raise DataError(
-                f"has other fields than the first row ({odd}); bring all rows to one shape", file=file, line=number
+                f"has other fields than the first row ({odd}); bring all rows to one shape",
+                file=file,
+                line=number,
             )
         found.append(_row(values, target, file, number))
     if not found:
-        raise DataError("has no rows; expected problems with `input`, `output`, `solution` and `split`", file=origin)
+        raise DataError(
+            "has no rows; expected problems with `input`, `output`, `solution` and `split`", file=origin
+        )
     return tuple(found)
 
 
@@ -127,7 +131,10 @@ def _row(values: Mapping[str, object], target: Target, file: str, number: int) -
     split = SPLIT_NAMES.get(str(values["split"]).strip().lower())
     if split is None:
         raise DataError(
-            f"`{values['split']}` is no split; use one of {', '.join(SPLITS)}", file=file, line=number, field="split"
+            f"`{values['split']}` is no split; use one of {', '.join(SPLITS)}",
+            file=file,
+            line=number,
+            field="split",
         )
     picked = {key: values.get(key) for key in ("input", "output", "solution", "difficulty")}
     identifier = values.get("unique_id") or values.get("id") or ""
@@ -138,7 +145,9 @@ def _row(values: Mapping[str, object], target: Target, file: str, number: int) -
         number,
     )
     if not row.completion(target):
-        raise DataError("is empty; there is nothing to learn from this row", file=file, line=number, field=target)
+        raise DataError(
+            "is empty; there is nothing to learn from this row", file=file, line=number, field=target
+        )
     return row
 
 
@@ -158,7 +167,9 @@ def _files(path: Path) -> Iterator[tuple[Path, Split | None]]:
         return
     found = sorted(file for file in path.glob("*") if file.suffix in SUFFIXES) if path.is_dir() else []
     if not found:
-        raise DataError("is neither a .jsonl or .parquet file nor a folder of them; check the path", file=path)
+        raise DataError(
+            "is neither a .jsonl or .parquet file nor a folder of them; check the path", file=path
+        )
     for file in found:
         yield file, SPLIT_NAMES.get(file.stem.split("-")[0].lower())
 

@@ -1,1 +1,1 @@
-"""LoRA training of the language model: data to run folder to adapter. The recipes are in `finetune.recipes`."""
+"""LoRA training of the language model, from rows to an adapter. The recipes are in `finetune.recipes`."""

@@ -64,7 +64,9 @@ def load_tokenizer(name: str, revision: str) -> Any:
     """The base's tokenizer."""
     from transformers import AutoTokenizer
 
-    return _loaded(name, lambda: AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False))
+    return _loaded(
+        name, lambda: AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    )
 
 
 def load_model(name: str, revision: str, dtype: DType, attention: str = "sdpa") -> Any:
@@ -108,7 +110,8 @@ def _loaded(name: str, load: Callable[[], _T]) -> _T:
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise UserError(
-            f"the base model `{name}` can't be loaded: {reason}; check the connection to the hub and the name, or "
+            f"the base model `{name}` can't be loaded: {reason}; check the connection to the hub and the "
+            "name, or "
             "download the model and give its folder with --base"
         ) from None
 

@@ -7,19 +7,20 @@ test split is never read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from finetune.llm.run_folder import read_log, step_of, usable
+from finetune.llm.score import ANSWERS, BASE_ANSWERS, Answer, score, score_name, scorer
 from review_data.domain import Record
 from review_data.errors import ToolError
+from review_data.jsonl import write_jsonl
 
 if TYPE_CHECKING:
     from finetune.llm.prepare import Prepared, StageRows
 
 DRAWS: Final = 500
-Score = Callable[[Sequence[Any]], float]
 
 
 class Candidate(Record):
@@ -31,8 +32,10 @@ class Candidate(Record):
 
 
 class Noise(Record):
-    """Equal checkpoints, their answers shuffled per row: the best score that chance gives, and how often chance
-    spreads the scores as far as seen."""
+    """What equal checkpoints would show, their answers shuffled per row.
+
+    `best_by_chance` is the best score's mean, `spread_p` how often the scores lie as far apart as seen.
+    """
 
     best_by_chance: float
     spread_p: float
@@ -61,16 +64,16 @@ class Choice(Record):
         best, p = self.noise.best_by_chance, self.noise.spread_p
         verdict = "may be chance" if p > 0.05 else "is hardly chance"
         return (
-            f"{told}. If all {len(self.candidates)} checkpoints were equally good, the best would still be expected to "
-            f"reach {best:.4f} by chance, and a spread as wide as seen would come up in {p:.0%} of the draws: the "
+            f"{told}. If all {len(self.candidates)} checkpoints were equally good, the best would still be "
+            "expected to "
+            f"reach {best:.4f} by chance, and a spread as wide as seen would come up in {p:.0%} of the "
+            "draws: the "
             f"difference between checkpoints {verdict}."
         )
 
 
 def choose(prepared: Prepared, rows: StageRows, place: Path, model: Any) -> Choice:
     """Scores every whole checkpoint of a stage and picks one; `ToolError` when there is none."""
-    from finetune.llm.score import scorer
-
     found = usable(place, prepared.facts.hash)
     if not found:
         raise ToolError(f"{place}: training ended without a whole checkpoint; start again")
@@ -80,20 +83,21 @@ def choose(prepared: Prepared, rows: StageRows, place: Path, model: Any) -> Choi
         return _by_loss(found, losses, len(rows.validation.rows))
     base = scoring.answers(model, None)
     answers = [scoring.answers(model, checkpoint) for checkpoint in found]
-    scores = [scoring.score(given) for given in answers]
+    scores = [score(given) for given in answers]
     candidates = tuple(
-        Candidate(step=step_of(path), score=score, validation_loss=losses.get(step_of(path)))
-        for path, score in zip(found, scores, strict=True)
+        Candidate(step=step_of(path), score=value, validation_loss=losses.get(step_of(path)))
+        for path, value in zip(found, scores, strict=True)
     )
     best = best_candidate(candidates)
-    scoring.keep(place, base, answers[candidates.index(best)])
+    write_jsonl(place / BASE_ANSWERS, base)
+    write_jsonl(place / ANSWERS, answers[candidates.index(best)])
     return Choice(
         step=best.step,
-        by=scoring.name,
+        by=score_name(base),
         rows=len(base),
-        base_score=scoring.score(base),
+        base_score=score(base),
         candidates=candidates,
-        noise=noise(answers, scoring.score),
+        noise=noise(answers),
     )
 
 
@@ -109,7 +113,7 @@ def best_candidate(candidates: Sequence[Candidate]) -> Candidate:
     )
 
 
-def noise(answers: Sequence[Sequence[Any]], score: Score, draws: int = DRAWS, seed: int = 0) -> Noise | None:
+def noise(answers: Sequence[Sequence[Answer]], draws: int = DRAWS, seed: int = 0) -> Noise | None:
     """What equal checkpoints would show: each row's answers are dealt anew among them, `draws` times.
 
     None for a single checkpoint.
@@ -123,7 +127,10 @@ def noise(answers: Sequence[Sequence[Any]], score: Score, draws: int = DRAWS, se
     columns = list(zip(*answers, strict=True))
     best, wider = 0.0, 0
     for _ in range(draws):
-        dealt = zip(*([column[place] for place in random.permutation(len(answers))] for column in columns), strict=True)
+        dealt = zip(
+            *([column[place] for place in random.permutation(len(answers))] for column in columns),
+            strict=True,
+        )
         scores = [score(given) for given in dealt]
         best += max(scores) / draws
         wider += _spread(scores) >= seen - 1e-12

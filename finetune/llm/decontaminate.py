@@ -1,7 +1,7 @@
 """N-gram overlap between training problems and benchmark problems.
 
-The protocol of GPT-3's appendix C with the 13-word window: a training row that shares a run of 13 words with a
-benchmark problem is contaminated. Owns no data: problems come as (name, text).
+The protocol of GPT-3's appendix C with the 13-word window: a training row that shares a run of 13 words with
+a benchmark problem is contaminated. Owns no data: problems come as (name, text).
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from review_data.codegen_sets import CodegenRow
 from review_data.domain import Record
@@ -81,11 +81,10 @@ def load_problems(path: Path) -> Iterator[tuple[str, str]]:
     A `.gz` is read too. `DataError` names the line that is neither.
     """
     try:
-        opened: Any = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _problem(line, path, number)
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for number, line in enumerate(data.decode("utf-8").splitlines(), start=1):
+            if line.strip():
+                yield _problem(line, path, number)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"can't be read ({error}); check the path", file=path) from None
 

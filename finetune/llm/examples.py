@@ -46,7 +46,9 @@ def stage_data(recipe: Recipe, stage: Stage, problems: Problems) -> StageData:
         if recipe.data.decontaminate
         else (part(rows, "train"), None)
     )
-    return _with_hash(codegen_examples(kept, recipe), codegen_examples(part(rows, "validation"), recipe), report)
+    return _with_hash(
+        codegen_examples(kept, recipe), codegen_examples(part(rows, "validation"), recipe), report
+    )
 
 
 def codegen_examples(rows: Sequence[CodegenRow], recipe: Recipe) -> tuple[Example, ...]:

@@ -75,8 +75,12 @@ def look() -> Machine:
             memory=free,
         )
     if torch.backends.mps.is_available():
-        return Machine(kind="mps", name="Apple GPU", processes=processes, memory=psutil.virtual_memory().available)
-    return Machine(kind="cpu", name="CPU", processes=processes, memory=psutil.virtual_memory().available // processes)
+        return Machine(
+            kind="mps", name="Apple GPU", processes=processes, memory=psutil.virtual_memory().available
+        )
+    return Machine(
+        kind="cpu", name="CPU", processes=processes, memory=psutil.virtual_memory().available // processes
+    )
 
 
 def shape_of(config: Any) -> Shape:
@@ -100,14 +104,14 @@ def shape_of(config: Any) -> Shape:
 
 
 def dtype_for(machine: Machine) -> DType:
-    """bf16 where the card has it, fp16 on older cards, fp32 elsewhere (a CPU's bf16 is slower and less exact)."""
+    """bf16 where the card has it, fp16 on older cards, fp32 elsewhere (a CPU's bf16 is slower)."""
     if machine.kind != "cuda":
         return "float32"
     return "bfloat16" if machine.bf16 else "float16"
 
 
 def packs(machine: Machine) -> bool:
-    """Packing needs attention that skips other rows' tokens; without it, rows grouped by length waste less."""
+    """Packing needs attention that skips other rows' tokens; without it, grouping by length wastes less."""
     return machine.kind == "cuda" and machine.flash_attention
 
 
@@ -164,7 +168,7 @@ def trained_parameters(shape: Shape, lora: Lora) -> int:
 
 
 def activation_bytes(shape: Shape, tokens: int, dtype: DType, checkpointing: bool) -> int:
-    """What the backward pass keeps, after Korthikanti et al. 2022's count, for a gated MLP and fused attention.
+    """What the backward pass keeps, counted as in Korthikanti et al. 2022: gated MLP, fused attention.
 
     Per token and layer: two norms (in fp32) and their outputs, queries, keys, values, attention and its
     output, three MLP activations and their product. With checkpointing: each layer's input, and one layer.
@@ -197,14 +201,17 @@ def _share(recipe: Recipe, machine: Machine) -> int:
 def _check_context(recipe: Recipe, shape: Shape, longest: int) -> None:
     if longest > shape.context:
         raise UserError(
-            f"length.tokens = {recipe.length.tokens}: a row of {longest} tokens is longer than the base's context of "
+            f"length.tokens = {recipe.length.tokens}: a row of {longest} tokens is longer than the base's "
+            "context of "
             f"{shape.context}; lower length.tokens or choose a base with a longer context"
         )
 
 
 def _too_big(recipe: Recipe, fixed: int, row: int, machine: Machine) -> str:
     return (
-        f"base `{recipe.base}` does not fit: weights and optimiser need {fixed / 2**30:.1f} GiB and a row of {row} "
-        f"tokens more, but {machine.name} has {machine.memory / 2**30:.1f} GiB free; choose a smaller base, a lower "
+        f"base `{recipe.base}` does not fit: weights and optimiser need {fixed / 2**30:.1f} GiB and a row of "
+        f"{row} "
+        f"tokens more, but {machine.name} has {machine.memory / 2**30:.1f} GiB free; choose a smaller base, "
+        "a lower "
         "lora.rank or length.tokens, or free memory"
     )

@@ -39,7 +39,9 @@ class Prepared(NamedTuple):
     label_ids: tuple[int, ...]
 
 
-def prepare_run(recipe: Recipe, benchmarks: tuple[Path, ...] = (), machine: Machine | None = None) -> Prepared:
+def prepare_run(
+    recipe: Recipe, benchmarks: tuple[Path, ...] = (), machine: Machine | None = None
+) -> Prepared:
     """Loads data and tokenizer, encodes and counts, and plans; `UserError` for whatever can't be trained."""
     bases.require()
     with bases.quietly():
@@ -104,7 +106,8 @@ def describe(prepared: Prepared) -> str:
     facts, plan = prepared.facts, prepared.facts.plan
     first = prepared.stages[0].train.rows[0]
     lines = [
-        f"recipe {facts.recipe.name} on {facts.base.name} ({prepared.shape.parameters / 1e6:,.1f}M parameters)",
+        f"recipe {facts.recipe.name} on {facts.base.name} ({prepared.shape.parameters / 1e6:,.1f}M "
+        "parameters)",
         f"first row `{first.id}`; what is learned stands between ⟦ and ⟧:",
         *(f"    {line}" for line in show(prepared.tokenizer, first).splitlines()),
     ]
@@ -142,7 +145,8 @@ def _describe_stage(prepared: Prepared, number: int, rows: StageRows) -> list[st
     steps = _steps(int(packs) or 1, plan, facts.machine, recipe.stages[number - 1].epochs)
     overlap = rows.data.decontamination
     return [
-        f"stage {number}: {lengths.kept} rows to train on, {rows.validation.lengths.kept} to validate, {steps} steps",
+        f"stage {number}: {lengths.kept} rows to train on, {rows.validation.lengths.kept} to validate, "
+        f"{steps} steps",
         f"    tokens per row: median {lengths.median}, 95% {lengths.p95}, longest {lengths.longest}; "
         f"{lengths.tokens:,} in all, {lengths.supervised:,} of them learned",
         f"    too long for {recipe.length.tokens} tokens: {lengths.too_long} of {lengths.rows} "
@@ -157,7 +161,7 @@ def _steps(rows: int, plan: Plan, machine: Machine, epochs: float) -> int:
 
 
 def _minutes(prepared: Prepared) -> float:
-    """4 operations per weight and token (the base's own gradients are not computed), 2 more when recomputing."""
+    """4 operations per weight and token (the base gets no gradients), 2 more when recomputing."""
     facts = prepared.facts
     tokens = sum(
         rows.train.lengths.tokens * stage.epochs
@@ -165,7 +169,9 @@ def _minutes(prepared: Prepared) -> float:
     )
     per_weight = 6 if facts.plan.checkpointing else 4
     operations = per_weight * prepared.shape.parameters * tokens
-    return operations / (0.5 * _operations_per_second(facts.machine, facts.plan) * facts.machine.processes) / 60
+    return (
+        operations / (0.5 * _operations_per_second(facts.machine, facts.plan) * facts.machine.processes) / 60
+    )
 
 
 def _operations_per_second(machine: Machine, plan: Plan) -> float:

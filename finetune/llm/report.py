@@ -23,7 +23,7 @@ def write_report(prepared: Prepared, folder: Path, choices: Sequence[Choice]) ->
 
 
 def plot(folder: Path, choices: Sequence[Choice]) -> None:
-    """Train loss (pale: each step; strong: smoothed), validation loss, and the chosen checkpoint of each stage."""
+    """Train loss (pale: each step; strong: smoothed), validation loss, and each stage's chosen checkpoint."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -60,9 +60,11 @@ def report(prepared: Prepared, log: Sequence[dict[str, Any]], choices: Sequence[
         f"- Adapter: rank {recipe.lora.rank}, alpha {recipe.lora.alpha:g}, dropout {recipe.lora.dropout:g}, "
         f"modules {_modules(recipe.lora.modules)}",
         f"- Learning rate {recipe.optimisation.learning_rate:g}, {recipe.optimisation.schedule}, warm-up "
-        f"{recipe.optimisation.warmup:.0%}, batch {recipe.optimisation.batch}, seed {recipe.optimisation.seed}",
+        f"{recipe.optimisation.warmup:.0%}, batch {recipe.optimisation.batch}, seed "
+        f"{recipe.optimisation.seed}",
         f"- {facts.machine.name} × {facts.machine.processes}, {plan.dtype}, "
-        f"{'packed' if plan.packing else 'grouped by length'}, {plan.micro_batch} × {plan.accumulation} rows per step",
+        f"{'packed' if plan.packing else 'grouped by length'}, {plan.micro_batch} × {plan.accumulation} rows "
+        "per step",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in facts.versions.items())}",
     ]
     for number, choice in enumerate(choices, start=1):
@@ -85,9 +87,18 @@ def _draw_stage(axes: Any, rows: Sequence[dict[str, Any]], offset: int, chosen: 
     steps = [step for step, _ in train]
     axes.plot(steps, [loss for _, loss in train], color="tab:blue", alpha=0.25, linewidth=0.8)
     axes.plot(
-        steps, smoothed([loss for _, loss in train]), color="tab:blue", label="train (smoothed)" if first else None
+        steps,
+        smoothed([loss for _, loss in train]),
+        color="tab:blue",
+        label="train (smoothed)" if first else None,
     )
-    axes.plot(*zip(*valid, strict=True), color="tab:orange", marker="o", markersize=3, label="validation" if first else None)
+    axes.plot(
+        *zip(*valid, strict=True),
+        color="tab:orange",
+        marker="o",
+        markersize=3,
+        label="validation" if first else None,
+    )
     axes.axvline(
         chosen + offset, color="tab:green", linestyle="--", label="chosen checkpoint" if first else None
     )
@@ -107,7 +118,8 @@ def _stage_lines(prepared: Prepared, number: int, choice: Choice, log: Sequence[
         f"## Stage {number}",
         "",
         f"- Rows: {lengths.kept} of {lengths.rows} to train on ({lengths.too_long} too long), "
-        f"{rows.validation.lengths.kept} to validate; {lengths.supervised:,} of {lengths.tokens:,} tokens are learned",
+        f"{rows.validation.lengths.kept} to validate; {lengths.supervised:,} of {lengths.tokens:,} tokens "
+        "are learned",
         *([f"- Decontamination: {overlap.summary()}"] if overlap else []),
         f"- Train loss {_number(train[0] if train else None)} at the first step, "
         f"{_number(smoothed(train)[-1] if train else None)} at the end (smoothed)",

@@ -47,7 +47,6 @@ class RunFacts(Record):
     plan: Plan
     versions: dict[str, str]
     status: str = "started"
-    chosen: dict[str, int] = {}
 
     @property
     def hash(self) -> str:
@@ -74,12 +73,16 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise UserError(f"run folder {folder}: can't be written ({error.strerror}); choose another with --run") from None
+        raise UserError(
+            f"run folder {folder}: can't be written ({error.strerror}); choose another with --out"
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise UserError(f"run folder {folder}: another training is using it; wait for it or choose another --run") from None
+        raise UserError(
+            f"run folder {folder}: another training is using it; wait for it or choose another --out"
+        ) from None
     try:
         yield
     finally:
@@ -94,7 +97,9 @@ def read_facts(folder: Path) -> RunFacts | None:
     try:
         return RunFacts.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
-        raise UserError(f"{path}: can't be read as a run ({_first(error)}); choose another folder with --run") from None
+        raise UserError(
+            f"{path}: can't be read as a run ({_first(error)}); choose another folder with --out"
+        ) from None
 
 
 def write_facts(folder: Path, facts: RunFacts) -> None:
@@ -104,14 +109,18 @@ def write_facts(folder: Path, facts: RunFacts) -> None:
 
 def seal(checkpoint: Path, run: str, step: int) -> None:
     """Marks a checkpoint as whole: call it after everything else was written."""
-    files = {path.name: _file_hash(path) for path in sorted(checkpoint.iterdir()) if path.name != MARKER}
+    files = {path.name: file_hash(path) for path in sorted(checkpoint.iterdir()) if path.name != MARKER}
     marker = Marker(run=run, step=step, files=files)
     write_atomically(checkpoint / MARKER, marker.model_dump_json(indent=2) + "\n")
 
 
 def checkpoints(folder: Path) -> tuple[Path, ...]:
     """Every checkpoint folder of a stage, by step, whole or not."""
-    found = {int(match[1]): path for path in folder.glob("checkpoint-*") if (match := _CHECKPOINT.fullmatch(path.name))}
+    found = {
+        int(match[1]): path
+        for path in folder.glob("checkpoint-*")
+        if (match := _CHECKPOINT.fullmatch(path.name))
+    }
     return tuple(found[step] for step in sorted(found))
 
 
@@ -130,7 +139,7 @@ def is_whole(checkpoint: Path, run: str, needed: tuple[str, ...] = NEEDED) -> bo
         return False
     present = {name: digest for name, digest in marker.files.items() if (checkpoint / name).is_file()}
     return set(needed) <= set(present) and all(
-        _file_hash(checkpoint / name) == digest for name, digest in present.items()
+        file_hash(checkpoint / name) == digest for name, digest in present.items()
     )
 
 
@@ -181,7 +190,8 @@ def rewind_log(folder: Path, stage: int, step: int) -> None:
     write_atomically(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

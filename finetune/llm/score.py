@@ -1,34 +1,71 @@
 """Answers of a model, with or without an adapter, on validation rows, and their score. In process.
 
-Owns no choice: `finetune.llm.choose` picks. The scores that count for a promotion come from the served model.
+Owns no choice: `finetune.llm.choose` picks. The scores that count for a promotion come from the served model
+where there is one (`terazi evaluate`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from finetune.severity_metrics import severity_scores
+from review_data.domain import Probabilities, Record
+from review_data.severity import Severity
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from finetune.llm.prepare import Prepared, StageRows
+
+ANSWERS: Final = "answers.jsonl"
+BASE_ANSWERS: Final = "answers.base.jsonl"
+_RECORD: Final = re.compile(r"[#/].*")
+
+
+class Answer(Record):
+    """What a model said to one validation row. Ratings have label and severity, programs only `right`."""
+
+    id: str
+    right: bool
+    label: Severity | None = None
+    severity: Severity | None = None
+    probabilities: Probabilities | None = None
+
+    @property
+    def record(self) -> str:
+        """The record that the row belongs to: rows of one merge request are resampled together."""
+        return _RECORD.sub("", self.id)
+
+
+def score_name(answers: Sequence[Answer]) -> str:
+    """What `score` gives for these answers."""
+    return "quadratic kappa" if answers and answers[0].label is not None else "pass rate"
+
+
+def score(answers: Sequence[Answer]) -> float:
+    """Quadratic kappa of ratings (0 where undefined), or the share of programs that pass."""
+    rated = [(one.label, one.severity) for one in answers if one.label is not None]
+    if rated:
+        return (
+            severity_scores([label for label, _ in rated], [given for _, given in rated]).quadratic_kappa
+            or 0.0
+        )
+    return sum(one.right for one in answers) / max(1, len(answers))
+
+
+def statistic(answers: Sequence[Answer]) -> Callable[[NDArray[Any]], dict[str, float | None]]:
+    """`score` as a function of row numbers, for the bootstrap."""
+    return lambda rows: {"score": score([answers[row] for row in rows])}
 
 
 class Scorer(Protocol):
-    """Scores a task. An answer is whatever `score` reads: one per validation row, in order."""
+    """Answers a task's validation rows."""
 
-    @property
-    def name(self) -> str: ...
-
-    def answers(self, model: Any, checkpoint: Path | None) -> Sequence[Any]:
+    def answers(self, model: Any, checkpoint: Path | None) -> Sequence[Answer]:
         """One answer per row, with the checkpoint's weights; None takes the adapter away."""
-        ...
-
-    def score(self, answers: Sequence[Any]) -> float:
-        """Higher is better."""
-        ...
-
-    def keep(self, place: Path, base: Sequence[Any], chosen: Sequence[Any]) -> None:
-        """Writes the base's and the chosen checkpoint's answers into the stage's folder."""
         ...
 
 

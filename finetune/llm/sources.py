@@ -21,7 +21,8 @@ class Problems(NamedTuple):
 def benchmark_problems(paths: Sequence[Path]) -> Problems:
     """The problems of these files."""
     return Problems(
-        tuple(problem for path in paths for problem in load_problems(path)), tuple(path.name for path in paths)
+        tuple(problem for path in paths for problem in load_problems(path)),
+        tuple(path.name for path in paths),
     )
 
 
@@ -39,7 +40,9 @@ def _load_source(source: str, target: Target) -> tuple[CodegenRow, ...]:
     if path.exists():
         return load(path, target)
     if path.suffix or source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise DataError("does not exist; give a .jsonl or .parquet file, a folder, or a hub name", file=source)
+        raise DataError(
+            "does not exist; give a .jsonl or .parquet file, a folder, or a hub name", file=source
+        )
     return check(_from_hub(source), target, origin=source)
 
 
@@ -52,7 +55,8 @@ def _from_hub(name: str) -> Iterator[tuple[str, int, Mapping[str, object]]]:
         parts = datasets.load_dataset(name)
     except Exception as error:  # every transport, cache and permission error ends here: there is no data
         raise UserError(
-            f"the data set `{name}` can't be fetched from the hub ({type(error).__name__}: {_first_line(error)}); "
+            f"the data set `{name}` can't be fetched from the hub ({type(error).__name__}: "
+            f"{_first_line(error)}); "
             "check the connection and the name, or download it and name the file with --data"
         ) from None
     for split, rows in parts.items():

@@ -61,7 +61,9 @@ def prepare(tokenizer: Any) -> int:
     no chat template or its template ends a turn with nothing.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise UserError("base: its tokenizer has no chat template; choose an instruct model or add a template")
+        raise UserError(
+            "base: its tokenizer has no chat template; choose an instruct model or add a template"
+        )
     end = _end_of_turn(tokenizer)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == end:
         tokenizer.pad_token = _other_pad(tokenizer, end)
@@ -117,7 +119,8 @@ def _end_of_turn(tokenizer: Any) -> int:
     special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
     if not ids or ids[0] not in special:
         raise UserError(
-            "base: its chat template does not end the assistant's turn with a special token, so stopping can't be "
+            "base: its chat template does not end the assistant's turn with a special token, so stopping "
+            "can't be "
             "learned; choose a base with such a template"
         )
     return int(ids[0])
@@ -127,15 +130,19 @@ def _other_pad(tokenizer: Any, end: int) -> str:
     vocabulary = tokenizer.get_vocab()
     pad = next((name for name in _PADS if name in vocabulary and vocabulary[name] != end), None)
     if pad is None:
-        raise UserError("base: its tokenizer has no token to pad with besides the end token; add one, such as <pad>")
+        raise UserError(
+            "base: its tokenizer has no token to pad with besides the end token; add one, such as <pad>"
+        )
     return pad
 
 
 def _refusal(rows: Sequence[Encoded], too_long: int, length: Length, what: str) -> str:
     longest = max(len(row.input_ids) for row in rows)
     return (
-        f"{what}: {too_long} of {len(rows)} rows ({too_long / len(rows):.1%}) are longer than length.tokens = "
-        f"{length.tokens} (the longest has {longest}), more than length.limit = {length.limit:.1%} allows; raise "
+        f"{what}: {too_long} of {len(rows)} rows ({too_long / len(rows):.1%}) are longer than length.tokens "
+        "= "
+        f"{length.tokens} (the longest has {longest}), more than length.limit = {length.limit:.1%} allows; "
+        "raise "
         "length.tokens, or raise length.limit to leave them out knowingly"
     )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from finetune.llm.base import quietly
 from finetune.llm.choose import Choice, choose
 from finetune.llm.prepare import Prepared, StageRows
+from finetune.llm.publish import publish
 from finetune.llm.report import write_report
 from finetune.llm.run_folder import (
     RunFacts,
@@ -33,11 +33,9 @@ from review_data.domain import Record
 from review_data.errors import UserError
 from review_data.jsonl import write_atomically
 
-WEIGHTS = ("adapter_model.safetensors", "adapter_config.json")
-
 
 class Trained(Record):
-    """What a finished run gives: its folder, the adapter in it, and how each stage's checkpoint was chosen."""
+    """What a finished run gives: its folder, its adapter, and how each stage's checkpoint was chosen."""
 
     folder: Path
     adapter: Path
@@ -59,8 +57,7 @@ def train(prepared: Prepared, folder: Path, resume: bool) -> Trained:
             choice = _stage(prepared, folder, number, start, first)
             choices.append(choice)
             start = folder / f"stage-{number}" / f"checkpoint-{choice.step}"
-        assert start is not None
-        return _finish(prepared, folder, start, tuple(choices), first)
+        return _finish(prepared, folder, tuple(choices), first)
 
 
 def _claim(facts: RunFacts, folder: Path, resume: bool, first: bool) -> RunFacts:
@@ -73,15 +70,19 @@ def _claim(facts: RunFacts, folder: Path, resume: bool, first: bool) -> RunFacts
         return facts
     if not resume and first:
         raise UserError(
-            f"run folder {folder}: holds a run already ({known.recipe.name}, {known.status}); go on with --resume or "
-            "choose another with --run"
+            f"run folder {folder}: holds a run already ({known.recipe.name}, {known.status}); go on with "
+            "--resume or "
+            "choose another with --out"
         )
-    same = facts.model_copy(update={"plan": known.plan, "chosen": known.chosen})
+    same = facts.model_copy(update={"plan": known.plan})
     if same.hash != known.hash:
-        changed = [name for name in ("recipe", "base", "prompt_version", "data_hashes") if _differ(same, known, name)]
+        changed = [
+            name for name in ("recipe", "base", "prompt_version", "data_hashes") if _differ(same, known, name)
+        ]
         raise UserError(
-            f"run folder {folder}: can't go on, because {' and '.join(changed)} changed since it was started; "
-            "start anew in another folder with --run"
+            f"run folder {folder}: can't go on, because {' and '.join(changed)} changed since it was "
+            "started; "
+            "start anew in another folder with --out"
         )
     return same
 
@@ -93,7 +94,9 @@ def _differ(first: RunFacts, second: RunFacts, name: str) -> bool:
 def _refuse_foreign(folder: Path) -> None:
     others = [path.name for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
     if others:
-        raise UserError(f"run folder {folder}: is not empty (`{others[0]}`) and holds no run; choose another with --run")
+        raise UserError(
+            f"run folder {folder}: is not empty (`{others[0]}`) and holds no run; choose another with --out"
+        )
 
 
 def _stage(prepared: Prepared, folder: Path, number: int, start: Path | None, first: bool) -> Choice:
@@ -129,12 +132,10 @@ def _run_trainer(prepared: Prepared, folder: Path, number: int, model: Any, rows
         raise KeyboardInterrupt
 
 
-def _finish(prepared: Prepared, folder: Path, start: Path, choices: tuple[Choice, ...], first: bool) -> Trained:
+def _finish(prepared: Prepared, folder: Path, choices: tuple[Choice, ...], first: bool) -> Trained:
     adapter = folder / "adapter"
     if first:
-        adapter.mkdir(exist_ok=True)
-        for name in WEIGHTS:
-            shutil.copyfile(start / name, adapter / name)
+        publish(prepared, folder / f"stage-{len(choices)}", choices, adapter)
         write_facts(folder, prepared.facts.model_copy(update={"status": "finished"}))
         write_report(prepared, folder, choices)
     return Trained(folder=folder, adapter=adapter, choices=choices)
@@ -152,7 +153,8 @@ def _full_disk(folder: Path) -> Iterator[None]:
             raise
         whole = [path.name for place in folder.glob("stage-*") for path in checkpoints(place)]
         raise UserError(
-            f"run folder {folder}: can't be written any more ({type(error).__name__}: {_short(error)}); free space and "
+            f"run folder {folder}: can't be written any more ({type(error).__name__}: {_short(error)}); free "
+            "space and "
             f"go on with --resume" + (f" (checkpoints: {', '.join(whole)})" if whole else "")
         ) from error
 

@@ -21,7 +21,13 @@ LINEAR: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 
 
 def build(
-    facts: RunFacts, number: int, model: Any, prepared: Prepared, rows: StageRows, folder: Path, callbacks: list[Any]
+    facts: RunFacts,
+    number: int,
+    model: Any,
+    prepared: Prepared,
+    rows: StageRows,
+    folder: Path,
+    callbacks: list[Any],
 ) -> Any:
     """A trainer for stage `number`, ready to run or to resume; checkpoints go to `folder`."""
     from transformers import PrinterCallback
@@ -138,7 +144,9 @@ def _trainer_class(label_ids: Sequence[int], label_weight: float) -> Any:
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
             if label_weight == 1:
                 return super()._get_num_items_in_batch(batch_samples, device)
-            total = sum(token_weights(batch["labels"], label_ids, label_weight).sum() for batch in batch_samples)
+            total = sum(
+                token_weights(batch["labels"], label_ids, label_weight).sum() for batch in batch_samples
+            )
             total = torch.as_tensor(total).to(device)
             return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
 
@@ -148,7 +156,9 @@ def _trainer_class(label_ids: Sequence[int], label_weight: float) -> Any:
                 tokens = inputs["input_ids"].numel() if mask is None else mask.sum()
                 local = torch.as_tensor(tokens, device=inputs["input_ids"].device)
                 self._total_train_tokens += int(self.accelerator.gather_for_metrics(local).sum())
-            self._metrics["train" if self.model.training else "eval"]["num_tokens"] = [self._total_train_tokens]
+            self._metrics["train" if self.model.training else "eval"]["num_tokens"] = [
+                self._total_train_tokens
+            ]
 
     return WeightedTrainer
 

@@ -125,13 +125,17 @@ class Watch:
         self.tokens, self.time = tokens, now
         row = {"stage": self.stage, "step": state.global_step, "epoch": state.epoch, "loss": loss}
         rates = {"learning_rate": logs.get("learning_rate"), "gradient_norm": logs.get("grad_norm")}
-        speeds = {"tokens_per_s": round(speed, 1), "supervised_tokens_per_s": round(speed * self.supervised, 1)}
+        speeds = {
+            "tokens_per_s": round(speed, 1),
+            "supervised_tokens_per_s": round(speed * self.supervised, 1),
+        }
         append_log(self.folder, {**row, **rates, **speeds})
         if self.bar is not None:
             self.bar.step(state.global_step, loss, speed)
         if not math.isfinite(loss):
             raise ToolError(
-                f"step {state.global_step}: the loss is {loss}; lower optimisation.learning_rate and start again, "
+                f"step {state.global_step}: the loss is {loss}; lower optimisation.learning_rate and start "
+                "again, "
                 "or go on from the last checkpoint with --resume"
             )
 

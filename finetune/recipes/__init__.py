@@ -41,11 +41,11 @@ class Data(Section):
     target: Literal["output", "solution"] = "output"
     """`codegen`: learn the reasoning and the code, or the code alone."""
     validation_share: float = Field(default=0.0, ge=0, le=0.5)
-    """`codegen`: share of train rows to set aside where the set has no validation split; 0 refuses such sets."""
-    tasks: tuple[Literal["find", "rate"], ...] = ("find", "rate")
-    """`review`: which of the reviewer's two calls to learn."""
-    explanations: bool = True
-    """`review`: learn the explanation after the label too, not the label alone."""
+    """`codegen`: share of train rows to set aside where a set has no validation split; 0 refuses it."""
+    tasks: tuple[Literal["find", "rate", "explain"], ...] = ("find", "rate", "explain")
+    """`review`: which of the reviewer's calls to learn."""
+    wording: bool = True
+    """`review`: also rate the project-written comments in many voices; they are never validated on."""
     label_weight: float = Field(default=1.0, ge=1, le=1000)
     """`review`: how much a severity label counts in the loss against any other token."""
     decontaminate: bool = True
@@ -90,7 +90,7 @@ class Length(Section):
     tokens: int = Field(ge=16)
     """Rows with more tokens (prompt and completion) than this are too long."""
     too_long: Literal["drop", "cut"] = "drop"
-    """What happens to rows that are too long: left out, or cut at the end (then they don't end in an end token)."""
+    """Rows that are too long are left out, or cut at the end (and then lack the end token)."""
     limit: float = Field(default=0.01, ge=0, le=1)
     """Training is refused when more than this share of the rows is too long."""
 
@@ -210,4 +210,6 @@ def _validated(values: dict[str, Any], origin: str) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "recipe"
         hint = "remove it or correct its name" if first["type"] == "extra_forbidden" else "correct the value"
-        raise SettingsError(f"{origin}: `{key}`: {first['msg']}; {hint} (docs/training.md lists the keys)") from None
+        raise SettingsError(
+            f"{origin}: `{key}`: {first['msg']}; {hint} (docs/training.md lists the keys)"
+        ) from None
