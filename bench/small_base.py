@@ -5,7 +5,8 @@ usage: python bench/small_base.py FOLDER [--minutes 5] [--seed 0]
 The texts are Python's standard library (source of the running interpreter) and the train split's words
 without their labels: titles, comments, explanations, suggestions, project lines and diffs, and the serving
 prompts around them with no answer. The tokenizer is made from the same texts; the prompts' constant lines
-are single tokens in it, so that a small context holds a prompt. The model never sees a label. Prints tokens, seconds and loss.
+are single tokens in it, so that a small context holds a prompt. The model never sees a label. Prints
+tokens, seconds and loss.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def own_texts() -> list[str]:
     from finetune.llm.review_examples import wording_comments
     from review_data.dataset import comments, merge_requests
 
+    said = (*comments("train"), *wording_comments())
     said = (*comments("train"), *wording_comments())
     texts = [f"{row.category}: {row.comment} {row.explanation}".strip() for row in said]
     for request in merge_requests("train"):

@@ -1,1 +1,1 @@
-"""The registry of trained adapters: manifests, comparisons, promotion, merging. Training is in `finetune.llm`."""
+"""The registry of trained adapters: manifests, comparisons, promotion, merging."""

@@ -1,8 +1,7 @@
-"""Comparing adapters on the same rows, and promoting the better one on the strength of a recorded comparison.
+"""Comparing adapters on the same rows, and promoting the better one by a recorded comparison.
 
-Ratings are the validation split's, as `finetune.llm` or `terazi evaluate severity` wrote them. The rule: a
-candidate is promoted when its mean score is higher and the paired bootstrap (grouped by record) leaves at most
-5% for chance. Owns no ratings of its own.
+Answers are the validation split's, as `finetune.llm` wrote them. The rule: a candidate is promoted when its
+score is higher and the paired bootstrap (grouped by record) leaves at most 5% for chance.
 """
 
 from __future__ import annotations

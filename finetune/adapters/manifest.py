@@ -1,4 +1,4 @@
-"""What is known of an adapter: its base, task, data, scores and calibration. One `manifest.json` beside it."""
+"""What is known of an adapter: base, task, data, scores, calibration. One `manifest.json` beside it."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ def label_ids(tokenizer: Any) -> tuple[int, ...]:
     return tuple(ids[0] for ids in found)
 
 
-def comment_issue(comment: LabelledComment) -> Issue:
-    """A comment as an issue that stands nowhere: only its words, category and project are known."""
+def comment_issue(comment: LabelledComment, line: int) -> Issue:
+    """A comment as `terazi rate` and `terazi evaluate` hand it over: its words, category and a place."""
     category = comment.category or Category.CORRECTNESS
-    return Issue(path="", line=0, category=category, title=comment.comment, quote="", source="comment")
+    return Issue(path="", line=line, category=category, title=comment.comment, quote="", source="comment")
 
 
 def finding_issue(finding: LabelledFinding, file: FileChange | None) -> Issue:
@@ -140,8 +140,8 @@ def _rated(
             chunk = render_file(file) if file else NO_DIFF
             yield f"{request.id}#{number}", chunk, finding_issue(finding, file), request.project, finding
     more = wording_comments() if wording and split == "train" else ()
-    for comment in (*comments(split), *more):
-        yield comment.id, NO_DIFF, comment_issue(comment), comment.project, comment
+    for line, comment in enumerate((*comments(split), *more), start=1):
+        yield comment.id, NO_DIFF, comment_issue(comment, line), "", comment
 
 
 def _example(identifier: str, kind: str, messages: Sequence[Message], completion: str) -> Example:
