@@ -50,7 +50,7 @@ def make_base(folder: Path, minutes: float, seed: int) -> str:
 
 
 def own_texts() -> list[str]:
-    """The train split's words, without labels: each issue's, each answer's, and the prompts without answers."""
+    """The train split's words without labels: each issue's and answer's, and the diffs."""
     from finetune.llm.review_examples import wording_comments
     from review_data.dataset import comments, merge_requests
 
@@ -69,9 +69,8 @@ def own_texts() -> list[str]:
 def library_texts(seed: int) -> list[str]:
     """The standard library's modules, shuffled."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    paths = sorted(
-        path for path in root.rglob("*.py") if not {"site-packages", "test", "tests"} & set(path.parts)
-    )
+    foreign = {"site-packages", "test", "tests"}
+    paths = sorted(path for path in root.rglob("*.py") if not foreign & set(path.parts))
     random.Random(seed).shuffle(paths)
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths]
 

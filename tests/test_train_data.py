@@ -79,7 +79,7 @@ def test_a_base_without_a_chat_template_is_refused(tiny_base: Path) -> None:
         tokens.prepare(tokenizer)
 
 
-def test_rows_that_are_too_long_are_counted_and_refused_above_the_limit(tokenizer) -> None:  # type: ignore[no-untyped-def]
+def test_rows_that_are_too_long_are_counted_and_refused(tokenizer) -> None:  # type: ignore[no-untyped-def]
     """Nothing is cut in silence: beyond the limit training does not start, within it rows are counted."""
     long = EXAMPLE.model_copy(update={"id": "2", "completion": "2 " * 60})
     with pytest.raises(UserError, match=r"1 of 2 rows \(50\.0%\) are longer than length.tokens = 48"):
@@ -117,7 +117,7 @@ def test_the_target_is_the_reasoning_by_default_and_the_solution_on_request(tmp_
 
 
 def test_a_set_without_validation_rows_is_refused_or_divided_by_content(tmp_path: Path) -> None:
-    """A share of the train rows is set aside only when asked for, the same rows each time, never test rows."""
+    """A share of the train rows is set aside on request, the same rows each time, never test rows."""
     only = [{**row, "split": "test" if row["split"] == "test" else "train"} for row in rows()]
     path = str(write_rows(tmp_path / "a.jsonl", only))
     with pytest.raises(DataError, match=r"no rows of the split `validation`.*validation_share"):
