@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 REPO ?=
 RANGE ?=
 
-.PHONY: review test lint check bench clean
+.PHONY: review test lint check bench model clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -52,6 +52,14 @@ check: lint test
 bench: $(VENV)/.dev
 	$(BIN)/python bench/review.py
 	$(BIN)/python bench/finders.py
+	$(BIN)/python bench/rater.py
+
+# Retrains, scores and exports the severity model from scratch (about 20 minutes on 2 idle cores), and puts it
+# into the package.
+model: $(VENV)/.dev
+	rm -rf runs/severity
+	$(BIN)/terazi train severity --out runs/severity --with-test
+	cp runs/severity/model/* service/backends/embedded/model/
 	$(BIN)/python bench/rater.py
 
 clean:

@@ -110,10 +110,8 @@ def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) 
     data = run.prepare(config)
     trained = training.train_seed(config, 1, data, finished / "seed-1" / "checkpoint.safetensors")
     exported = finished.parent / "exported"
-    run.export.write_folder(
-        merged(trained.network), base, exported,
-        {"name": "x", "base": "x", "base_sha256": "", "data_sha256": "", "model_sha256": "", "max_tokens": 64},
-    )  # fmt: skip
+    said = dict.fromkeys(("name", "base", "base_sha256", "data_sha256", "model_sha256"), "x")
+    run.export.write_folder(merged(trained.network), base, exported, {**said, "max_tokens": 64})
     inputs = [shown for rows in data.validation.values() for shown, _ in rows]
     close = parity(trained.network, data.encoder, exported, inputs)
     assert close["largest_difference"] < 0.05

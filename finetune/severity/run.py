@@ -70,17 +70,21 @@ class Estimate(Record):
 
 
 class Outcome(NamedTuple):
-    """A finished run: its folder, the scores of the exported model on validation, and the parity."""
+    """A finished run: the exported model's figures by split and part, and its parity with the network."""
 
-    folder: Path
-    scores: dict[str, SeverityScores]
+    figures: dict[str, dict[str, dict[str, float | int]]]
     parity: dict[str, float]
 
 
 def train(
-    config: TrainConfig, folder: Path, *, resume: bool = False, on_progress: Progress | None = None
+    config: TrainConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    with_test: bool = False,
+    on_progress: Progress | None = None,
 ) -> Outcome:
-    """Trains, averages, calibrates and exports into `folder`.
+    """Trains, averages, calibrates and exports into `folder`; scores the test split only `with_test`.
 
     `on_progress(done, total)` counts optimiser steps over all seeds. `UserError` when the folder holds
     another run, or any run without `resume`.
@@ -97,13 +101,15 @@ def train(
         net, data.encoder, folder / "model", [shown for part in parts.values() for shown in part.inputs]
     )
     figures = {"validation": {name: summary(score) for name, score in scores.items()}}
+    if with_test:
+        figures["test"] = {name: summary(score) for name, score in test_scores(folder / "model").items()}
     manifest = read_manifest(folder / "model").model_copy(update={"scores": figures, "parity": close})
     export.write_manifest(folder / "model", manifest)
     report.write_card(folder / "model", manifest)
     report.write_pictures(
         folder, epochs, scores, {name: (part.labels, rated[name]) for name, part in parts.items()}
     )
-    return Outcome(folder, scores, close)
+    return Outcome(figures, close)
 
 
 def prepare(config: TrainConfig) -> training.Data:
@@ -219,6 +225,15 @@ def _export(
     )
     export.write_manifest(target, manifest.model_copy(update={"calibration": fitted}))
     return {name: [fitted.probabilities(row) for row in rows] for name, rows in logits.items()}
+
+
+def test_scores(model_folder: Path) -> dict[str, SeverityScores]:
+    """Scores of an exported model on the packaged test split, by part."""
+    model, rows = SeverityModel.load(model_folder), packaged_examples("test")
+    parts = {
+        name: as_part([row for row in rows if row.source == name]) for name in ("merge_requests", "comments")
+    }
+    return {name: scores_of(model.probabilities(part.inputs), part.labels) for name, part in parts.items()}
 
 
 def scores_of(probabilities: Sequence[Probabilities], labels: Sequence[Severity]) -> SeverityScores:

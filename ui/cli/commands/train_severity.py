@@ -39,13 +39,14 @@ def command(
     sources: Annotated[str, typer.Option(help="merge_requests, comments.")] = ",".join(_DEFAULT.sources),
     precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = _DEFAULT.precision,
     seeds: Annotated[str, typer.Option(help="One run each; averaged.")] = "1,2,3",
+    with_test: Annotated[bool, typer.Option("--with-test", help="Score the test split at the end.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show memory and time, train nothing.")] = False,
 ) -> None:
     """Train the severity model: LoRA adapter and ordinal head, averaged over seeds, as calibrated ONNX."""
     require_extra()
     config = make_config(ctx.params)
-    print(dry_run_text(config) if dry_run else train_text(config, out, resume=resume))
+    print(dry_run_text(config) if dry_run else train_text(config, out, resume=resume, with_test=with_test))
 
 
 def require_extra() -> None:
@@ -68,14 +69,13 @@ def make_config(params: dict[str, object]) -> TrainConfig:
         raise SettingsError(f"--{option} {first['input']}: {first['msg']}") from None
 
 
-def train_text(config: TrainConfig, out: Path, *, resume: bool) -> str:
-    """Trains with a progress bar; returns the validation scores as JSON."""
-    from finetune.severity.run import summary, train
+def train_text(config: TrainConfig, out: Path, *, resume: bool, with_test: bool) -> str:
+    """Trains with a progress bar; returns the model's place, scores and parity as JSON."""
+    from finetune.severity.run import train
 
     with progress("training") as on_progress:
-        outcome = train(config, out, resume=resume, on_progress=on_progress)
-    scores = {name: summary(score) for name, score in outcome.scores.items()}
-    return json.dumps({"model": str(out / "model"), "validation": scores, "parity": outcome.parity}, indent=2)
+        outcome = train(config, out, resume=resume, with_test=with_test, on_progress=on_progress)
+    return json.dumps({"model": str(out / "model"), **outcome.figures, "parity": outcome.parity}, indent=2)
 
 
 def dry_run_text(config: TrainConfig) -> str:
