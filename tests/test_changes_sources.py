@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -378,6 +380,38 @@ def test_repository_of_another_user(git_repo: GitRepo) -> None:
         os.lchown(place, 12345, 12345)
     with pytest.raises(ChangeError, match=r"safe\.directory"):
         open_commit(git_repo.path, "HEAD")
+
+
+def test_a_first_push_is_compared_with_the_empty_tree(git_repo: GitRepo) -> None:
+    """The old side of `A..B` may be a tree's full name, as hooks need it where no commit came before."""
+    git_repo.commit({"a.py": "a\n"})
+    tree = git_repo.run("hash-object", "-t", "tree", "--stdin", data=b"").decode().strip()
+    assert paths(open_range(git_repo.path, f"{tree}..HEAD")) == ["a.py"]
+    with pytest.raises(ChangeError, match="there is no revision"):
+        open_range(git_repo.path, f"{tree}...HEAD")
+
+
+def test_without_git(git_home: Path, tmp_path: Path) -> None:
+    """Where git is not installed the message says so, and a patch is reviewed all the same."""
+    (tmp_path / "x.patch").write_text("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n")
+    code = (
+        "from service.changes import open_patch, open_worktree\n"
+        "from review_data.errors import ChangeError\n"
+        f"print(open_patch({str(tmp_path / 'x.patch')!r}, repo_path='.').request.files[0].path)\n"
+        "try:\n    open_worktree('.')\nexcept ChangeError as error:\n    print(error)\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": str(tmp_path), "HOME": str(git_home)},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.stderr
+    assert done.stdout.splitlines()[0] == "x"
+    assert "install git" in done.stdout.splitlines()[1]
 
 
 def test_bad_patches(tmp_path: Path) -> None:

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from review_data.diff import Blobs, ParsedDiff
 from review_data.diff_header import SUBMODULE, SYMLINK
 from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind, Skip, SkipKind
 from review_data.language import language_of
-from service.changes.git import LARGEST_FILE, Repository
+from service.changes.git import Repository
+from service.changes.known_files import VENDORED
+from service.changes.size import LARGEST_DIFF, LARGEST_FILE, too_large
 from service.changes.text import decode_file, is_binary
 
 _LOOK: int = 8000
 
 
-def untracked_file(root: Path, name: bytes) -> FileChange:
-    """A file that git does not know yet, as git would show it were it added; `name` is relative to `root`.
+def untracked_files(root: Path, names: Iterable[bytes]) -> tuple[list[FileChange], dict[str, Skip]]:
+    """Files that git does not know yet, as git would show them were they added; names are relative to `root`.
 
-    What can't be read, or is larger than `LARGEST_FILE`, comes back as binary: `left_out` tells them apart.
+    Third-party folders are not read, nor what comes after `LARGEST_DIFF` bytes: those have their skip.
     """
-    path, place = name.decode("utf-8", "backslashreplace"), root / os.fsdecode(name)
-    if name.endswith(b"/"):
+    files, skips, budget = [], {}, LARGEST_DIFF
+    for name in names:
+        path, place = name.decode("utf-8", "backslashreplace"), root / os.fsdecode(name)
+        if VENDORED.search(path):
+            files.append(FileChange(path=path, status=FileStatus.ADDED))
+            skips[path] = Skip(path=path, kind=SkipKind.VENDORED, reason="is third-party code by its path")
+        elif budget <= 0:
+            files.append(FileChange(path=path, status=FileStatus.ADDED))
+            skips[path] = Skip(path=path, kind=SkipKind.TOO_LARGE, reason=too_large(_size(place))[1])
+        else:
+            budget -= min(_size(place), LARGEST_FILE)
+            files.append(_untracked_file(path, place))
+    return files, skips
+
+
+def _untracked_file(path: str, place: Path) -> FileChange:
+    """What can't be read, or is too large, comes back as binary: `left_out` tells them apart."""
+    if path.endswith("/"):
         return FileChange(path=path.rstrip("/"), status=FileStatus.ADDED, new_mode=SUBMODULE)
     data = read_regular(place, LARGEST_FILE)
     text = None if data is None else decode_file(data)
@@ -36,6 +55,13 @@ def untracked_file(root: Path, name: bytes) -> FileChange:
     )
 
 
+def _size(place: Path) -> int:
+    try:
+        return place.lstat().st_size
+    except OSError:
+        return 0
+
+
 def left_out(repository: Repository, parsed: ParsedDiff, *, on_disk: bool = False) -> dict[str, Skip]:
     """Skips for files that the diff calls binary though they are text too large, or can't be read."""
     found: dict[str, Skip] = {}
@@ -44,12 +70,6 @@ def left_out(repository: Repository, parsed: ParsedDiff, *, on_disk: bool = Fals
         if reason:
             found[file.path] = Skip(path=file.path, kind=reason[0], reason=reason[1])
     return found
-
-
-def too_large(size: int) -> tuple[SkipKind, str]:
-    """The reason for a file or a diff of `size` bytes."""
-    limit = LARGEST_FILE >> 20
-    return SkipKind.TOO_LARGE, f"is too large to review: {size / (1 << 20):.1f} MiB, the limit is {limit} MiB"
 
 
 def _why_left_out(
@@ -68,9 +88,12 @@ def _why_left_out(
 
 
 def _look(path: Path) -> tuple[int, bytes] | None:
+    """Size and first bytes; None when they can't be read. What is gone, or has no name in UTF-8, is empty."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_size, file.read(_LOOK)
+    except FileNotFoundError:
+        return 0, b""
     except OSError:
         return None
 
@@ -88,7 +111,10 @@ def read_regular(path: Path, limit: int) -> bytes | None:
 
 
 def _mode(path: Path) -> str:
-    mode = path.lstat().st_mode
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return "100644"
     return SYMLINK if stat.S_ISLNK(mode) else "100755" if mode & stat.S_IXUSR else "100644"
 
 

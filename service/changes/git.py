@@ -17,12 +17,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from review_data.errors import ChangeError, ToolError
+from review_data.errors import ChangeError
+from service.changes.size import LARGEST_FILE
 
 if TYPE_CHECKING:
     from git.cmd import Git
 
-LARGEST_FILE: Final = 8 * 1024 * 1024
 _EMPTY_TREES: Final = {
     40: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     64: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
@@ -41,7 +41,7 @@ _CONFIG: Final = (
 _DIFF_FLAGS: Final = """
     --patch --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ --full-index
     --find-renames --find-copies -l500 --unified=3 --inter-hunk-context=0 --diff-algorithm=myers
-    --indent-heuristic --no-relative --submodule=short --ignore-submodules=dirty -O/dev/null
+    --indent-heuristic --submodule=short --ignore-submodules=dirty -O/dev/null
 """
 
 
@@ -69,7 +69,7 @@ class Program:
         try:
             from git.cmd import Git
         except ImportError:
-            raise ToolError(_NO_GIT) from None
+            raise ChangeError(_NO_GIT) from None
         self._folder, self._environment, self._without = folder, environment, without
         self._git: Git = Git(str(folder))
         self._git.update_environment(GIT_OPTIONAL_LOCKS="0", **environment)
@@ -83,13 +83,18 @@ class Program:
 
     def run(self, *arguments: str) -> Answer:
         """Runs git to its end, whatever its status."""
-        status, out, err = self._git.execute(
-            [*self._command, *arguments],
-            with_extended_output=True,
-            with_exceptions=False,
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-        )
+        from git.exc import GitCommandNotFound
+
+        try:
+            status, out, err = self._git.execute(
+                [*self._command, *arguments],
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+            )
+        except GitCommandNotFound:
+            raise ChangeError(_NO_GIT) from None
         return Answer(int(status), out, err)
 
     def start(self, *arguments: str) -> Any:

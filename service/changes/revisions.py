@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from review_data.errors import ChangeError
@@ -30,7 +31,10 @@ def range_ends(repository: Repository, text: str) -> Comparison:
     if not dots:
         return _plain_ends(repository, text or trunk(repository))
     left, right = (side or "HEAD" for side in text.split(dots, 1))
-    base, head = commit_name(repository, left), commit_name(repository, right)
+    head = commit_name(repository, right)
+    base = _tree_name(repository, left) if dots == ".." else ""
+    if not base:
+        base = commit_name(repository, left)
     if dots == "...":
         base = merge_base(repository, base, head, (left, right))
     return Comparison(base, head, left, right, head)
@@ -45,6 +49,12 @@ def _plain_ends(repository: Repository, name: str) -> Comparison:
     if base == head or (branch in _TRUNKS and base != named):
         return Comparison(base, named, branch or "HEAD", name, named)
     return Comparison(base, head, name, branch or "HEAD", head)
+
+
+def _tree_name(repository: Repository, name: str) -> str:
+    """`name` when it is a tree's, such as the empty tree's that stands before a first push; else ""."""
+    found = repository.find(name, limit=0) if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else None
+    return name if found is not None and found.kind == "tree" else ""
 
 
 def commit_name(repository: Repository, revision: str) -> str:

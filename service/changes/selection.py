@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from review_data.diff_header import SUBMODULE, SYMLINK
 from review_data.domain import FileChange, FileStatus, LineKind, Side, Skip, SkipKind, number_on
-from service.changes.disk import too_large
-from service.changes.git import LARGEST_FILE
 from service.changes.known_files import GENERATED, GENERATED_HEADER, LOCK_FILES, MINIFIED, VENDORED
 from service.ports import Snapshot
 
@@ -51,7 +49,6 @@ def select(
             or _by_attribute(own)
             or _by_name(file, own)
             or _known(known.get(file.path))
-            or _by_size(file)
             or _by_change(file, own)
             or _by_content(file, own, snapshot)
         )
@@ -107,11 +104,6 @@ def _by_name(file: FileChange, attributes: Attributes) -> Reason:
 
 def _known(skip: Skip | None) -> Reason:
     return (skip.kind, skip.reason) if skip else None
-
-
-def _by_size(file: FileChange) -> Reason:
-    size = sum(len(line.text) for hunk in file.hunks for line in hunk.lines)
-    return too_large(size) if size > LARGEST_FILE else None
 
 
 def _by_change(file: FileChange, attributes: Attributes) -> Reason:

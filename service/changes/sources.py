@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from review_data.diff import Blobs, ParsedDiff, parse_diff
-from review_data.domain import MergeRequest, Skip
+from review_data.domain import FileChange, MergeRequest, Skip
 from review_data.errors import ChangeError
-from service.changes.disk import left_out, untracked_file
+from service.changes.disk import left_out, untracked_files
 from service.changes.git import Repository, open_repository
 from service.changes.revisions import (
     Comparison,
@@ -24,6 +24,7 @@ from service.changes.revisions import (
     range_ends,
 )
 from service.changes.selection import ATTRIBUTES, select
+from service.changes.size import too_large, trim
 from service.changes.snapshots import LazySnapshot, of_patch, of_repository
 from service.changes.text import decode_diff
 from service.ports import Change
@@ -56,9 +57,9 @@ def open_staged(repo_path: Path | str, *, ignore: Sequence[str] = ()) -> Change:
             f"{repository.where}: the index holds merge conflicts; resolve them and `git add` the files, or "
             "review the files as they are with --worktree"
         )
-    parsed = parse_diff(decode_diff(diff))
+    parsed, cut = _parse(diff)
     request = MergeRequest(title="Staged changes", base="HEAD", head="index", files=parsed.files)
-    known = left_out(repository, parsed)
+    known = {**left_out(repository, parsed), **cut}
     return _selected(request, of_repository(repository, parsed), ignore, repository, known)
 
 
@@ -66,14 +67,14 @@ def open_worktree(repo_path: Path | str, *, ignore: Sequence[str] = ()) -> Chang
     """Everything not committed: staged, unstaged, and untracked files that are not ignored."""
     repository = open_repository(repo_path)
     root = _need_work_tree(repository, "--worktree")
-    tracked = parse_diff(decode_diff(repository.diff(_head(repository))))
+    tracked, cut = _parse(repository.diff(_head(repository)))
     paths = {file.path for file in tracked.files}
-    new = [untracked_file(root, name) for name in sorted(repository.untracked())]
+    new, unread = untracked_files(root, sorted(repository.untracked()))
     new = [file for file in new if file.path not in paths]
     parsed = ParsedDiff(files=(*tracked.files, *new), blobs=(*tracked.blobs, *(Blobs() for _ in new)))
     head = current_branch(repository) or "work tree"
     request = MergeRequest(title="Work tree", base="HEAD", head=head, files=parsed.files)
-    known = left_out(repository, parsed, on_disk=True)
+    known = {**left_out(repository, parsed, on_disk=True), **cut, **unread}
     snapshot = of_repository(repository, parsed, on_disk=True)
     return _selected(request, snapshot, ignore, repository, known)
 
@@ -90,17 +91,17 @@ def open_patch(
     if not data.strip():
         raise ChangeError(f"{name}: is empty; make a patch with `git diff BASE HEAD`")
     try:
-        parsed = parse_diff(decode_diff(data))
+        parsed, cut = _parse(data)
     except ChangeError as error:
         raise ChangeError(f"{name}: {error}") from None
     repository = _repository_of(parsed, repo_path)
     request = MergeRequest(title=name, head=name, files=parsed.files)
-    return _selected(request, of_patch(parsed, repository), ignore, repository)
+    return _selected(request, of_patch(parsed, repository), ignore, repository, cut)
 
 
 def compare(repository: Repository, ends: Comparison, ignore: Sequence[str]) -> Change:
     """What lies between two objects (commits or trees) of a repository that is open already."""
-    parsed = parse_diff(decode_diff(repository.diff(ends.base, ends.head)))
+    parsed, cut = _parse(repository.diff(ends.base, ends.head))
     title, description = message_of(repository, ends.commit)
     request = MergeRequest(
         title=title,
@@ -109,8 +110,23 @@ def compare(repository: Repository, ends: Comparison, ignore: Sequence[str]) -> 
         head=ends.head_name,
         files=parsed.files,
     )
-    known = left_out(repository, parsed)
+    known = {**left_out(repository, parsed), **cut}
     return _selected(request, of_repository(repository, parsed), ignore, repository, known, ends.head)
+
+
+def _parse(data: bytes) -> tuple[ParsedDiff, dict[str, Skip]]:
+    """The diff within bounds, and skips for the files whose hunks were cut to keep it so."""
+    trimmed = trim(data)
+    parsed = parse_diff(decode_diff(trimmed.data))
+    cut: dict[str, Skip] = {}
+    for head, size in trimmed.cut.items():
+        kind, reason = too_large(size)
+        cut |= {file.path: Skip(path=file.path, kind=kind, reason=reason) for file in _named(head)}
+    return parsed, cut
+
+
+def _named(head: bytes) -> tuple[FileChange, ...]:
+    return parse_diff(decode_diff(head)).files
 
 
 def _selected(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.git import GitRepo
 
-ROUNDS = 14
+ROUNDS = 9
 PATHS = (
     b"src/plain.py",
     b"src/with blank.py",
