@@ -1,0 +1,1 @@
+"""Code generation: benchmarks, generation, execution in the sandbox, scores and comparisons."""
