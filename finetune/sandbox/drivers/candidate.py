@@ -63,4 +63,5 @@ def main() -> None:
             answers.flush()
 
 
-main()
+if __name__ == "__main__":
+    main()

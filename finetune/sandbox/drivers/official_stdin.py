@@ -96,4 +96,5 @@ def main() -> None:
         program()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from ui.cli.commands import evaluate_severity
+from ui.cli.commands import evaluate_codegen, evaluate_severity
 
 app = typer.Typer(no_args_is_help=True)
+app.command("codegen")(evaluate_codegen.command)
 app.command("severity")(evaluate_severity.command)
 
 
