@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from service.backends.embedded.severity_model import PACKAGED
 from tests.support.pushes import BAD_LINE, SECRET, Site
 
 PYTHON = sys.executable
@@ -47,7 +46,6 @@ def test_a_finding_warns_and_the_push_goes_on(site: Site) -> None:
     assert site.remote_refs()["refs/heads/main"] == head
 
 
-@pytest.mark.skipif(not PACKAGED.exists(), reason="needs the packaged severity model")
 def test_block_stops_the_push_until_told_otherwise(site: Site) -> None:
     """With --block nothing reaches the remote; `--no-verify` and TERAZI_SKIP=1 push, the latter visibly."""
     install(site, "--block", "low")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,21 @@ def test_every_format_and_json_key_is_described() -> None:
     printed = json.loads(render(SAMPLE, "json"))
     for key in {*printed, *printed["findings"][0], *printed["skips"][0]}:
         assert re.search(rf"`([a-z]+\[\]\.)?{key}`", page), key
+
+
+def test_a_terminal_that_knows_ascii_only_gets_escapes(tmp_path: Path) -> None:
+    """What the output's encoding can't show is written out, not an error."""
+    patch = tmp_path / "ü日.patch"
+    patch.write_text(PATCH)
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli.main", "review", "--patch", str(patch)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        cwd=DOCS.parent,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\xfc\\u65e5.patch" in done.stdout
 
 
 def test_counts_are_said_beside_reports_without_a_place_for_them(

@@ -140,6 +140,12 @@ def test_a_comment_on_a_line_is_inert(found: Finding) -> None:
     assert {t.type for t in inline(tokens)} <= PLAIN_TOKENS | {"strong_open", "strong_close"}
 
 
+def test_code_beside_code_stays_two_spans() -> None:
+    """Two spans without a blank between them would read as one."""
+    tokens = inline(MARKDOWN.parse(prose("`a`@b")))
+    assert [token.content for token in tokens if token.type == "code_inline"] == ["a", "@b"]
+
+
 def test_code_in_a_model_s_answer_stays_code() -> None:
     """Spans and closed blocks survive; an unclosed fence is text."""
     tokens = MARKDOWN.parse(prose("Use `a[0]`:\n```python\nx = a[0]\n```\n```unclosed"))

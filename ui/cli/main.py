@@ -5,6 +5,7 @@ Only the file of the command that is called is imported, so that `terazi --help`
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -40,6 +41,8 @@ COMMANDS: Final[dict[str, Command]] = {
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns 0, 1 (gate), 2 (user's error), 3 (tool's failure) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
+    if isinstance(sys.stdout, io.TextIOWrapper):  # code in a language that the terminal can't show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = build(next((arg for arg in args if not arg.startswith("-")), None))(
             args, prog_name="terazi", standalone_mode=False
