@@ -22,7 +22,7 @@ LIVE = re.compile(r"@\w|://|\bwww\.\w|#\d|(?<!\w)!\d|\[\w+:|:\w+:")
 PLAIN_TOKENS = {"text", "softbreak", "hardbreak", "code_inline"}
 BLOCK_TOKENS = {"paragraph_open", "paragraph_close", "inline", "fence"}
 
-many = settings(max_examples=300, deadline=None)
+many = settings(max_examples=150, deadline=None)
 
 
 def inline(tokens: list[Token]) -> list[Token]:

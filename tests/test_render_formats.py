@@ -36,7 +36,7 @@ EXTENSIONS = {
     "rdjson": "rdjson",
 }
 
-some = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def incomplete_entries(review: Review) -> int:
