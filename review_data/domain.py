@@ -19,7 +19,7 @@ from review_data.severity import SEVERITIES, Severity
 class Record(BaseModel):
     """A frozen pydantic type that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Category(StrEnum):

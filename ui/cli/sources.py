@@ -50,7 +50,10 @@ def open_default(repo: Path, ignore: Sequence[str]) -> Change:
     """Uncommitted work if there is some, else what the branch adds; says on standard error which."""
     from service.changes import sources as changes
 
-    change = changes.open_worktree(repo, ignore=ignore)
+    try:
+        change = changes.open_worktree(repo, ignore=ignore)
+    except ChangeError:  # no work tree (a bare repository); whatever else is wrong, the range says too
+        return changes.open_range(repo, ignore=ignore)
     if change.request.files or change.request.skips:
         print("terazi: reviewing what is not committed yet (name a RANGE for more)", file=sys.stderr)
         return change

@@ -11,7 +11,7 @@ import typer
 
 from review_data.domain import Review
 from review_data.errors import UserError
-from service.ports import Change
+from service.ports import Change, Reviewer
 from service.render import FORMATS, render, summary
 from service.render.view import Screen
 from service.settings import Settings, resolve
@@ -49,12 +49,14 @@ def command(
 
     Exit codes: 0 nothing reaches the gate, 1 something does, 2 a wrong call, 3 a part of the review failed.
     """
+    from service.backends.catalog import open_reviewer
     from service.review import exit_code
 
     settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
     check_output(format, output)
+    reviewer = open_reviewer(settings)
     change = open_source(ctx.params, settings)
-    result = run(change, settings)
+    result = run(change, reviewer, settings)
     emit(result, change, ctx.params)
     return exit_code(result, settings.gate)
 
@@ -67,9 +69,8 @@ def check_output(format: str, output: Path | None) -> None:
         raise UserError(f"--output: {output} can't be written; name a file in a folder that exists")
 
 
-def run(change: Change, settings: Settings) -> Review:
-    """Reviews with the backend that the settings name, with a progress bar on a terminal."""
-    from service.backends.catalog import open_reviewer
+def run(change: Change, reviewer: Reviewer, settings: Settings) -> Review:
+    """Reviews with a progress bar on a terminal."""
     from service.review import ReviewOptions, review
 
     if settings.project:
@@ -77,7 +78,7 @@ def run(change: Change, settings: Settings) -> Review:
         change = Change(request, change.snapshot)
     options = ReviewOptions(threshold=settings.threshold, deadline_s=settings.deadline_s)
     with progress("Reviewing") as on_progress:
-        return review(change, open_reviewer(settings), options, on_progress)
+        return review(change, reviewer, options, on_progress)
 
 
 def emit(result: Review, change: Change, options: Mapping[str, Any], *, whole: str | None = None) -> None:
