@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
+
+from sqlalchemy import Engine
 
 from review_data.diff import parse_diff
 from review_data.domain import (
@@ -20,7 +23,10 @@ from review_data.domain import (
 from review_data.severity import SEVERITIES, Severity
 from service.api.opening import excerpts_of
 from service.store import reviews
-from service.store.engine import migrate, open_engine, store_url
+from service.store.engine import migrate, open_engine, store_url, writing
+from service.store.records import Claimed, Status
+from service.store.tables import ReviewRow
+from service.store.values import now_ms, packed
 
 PATCH = """diff --git a/shop/search.py b/shop/search.py
 --- a/shop/search.py
@@ -80,13 +86,7 @@ def put_review(
 ) -> str:
     """Stores a finished review and returns its id."""
     engine = open_engine(store_url(str(store)))
-    migrate(engine)
-    accepted = reviews.accept(
-        engine, '{"patch": "-"}', diff=patch.encode(), title=title, author="local", limit=1000
-    )
-    held = reviews.claim(engine, lease_ms=60_000)
-    assert held is not None
-    assert held.id == accepted.id
+    held = hold(engine, title, patch)
     every = tuple(four_findings() if findings is None else findings)
     outcome = Outcome.PARTIAL if any(skip.is_failure for skip in skips) else Outcome.FINDINGS
     review = Review(
@@ -96,19 +96,34 @@ def put_review(
     files = parse_diff(patch).files
     assert reviews.finish(engine, held, review, excerpts_of(review, files), patch.encode())
     engine.dispose()
-    return accepted.id
+    return held.id
 
 
 def put_failed(store: Path | str, message: str) -> str:
     """Stores a review that could not be begun and returns its id."""
     engine = open_engine(store_url(str(store)))
-    migrate(engine)
-    accepted = reviews.accept(engine, '{"patch": "-"}', diff=b"x", title="Broken", limit=1000)
-    held = reviews.claim(engine, lease_ms=60_000)
-    assert held is not None
+    held = hold(engine, "Broken", "x")
     assert reviews.fail(engine, held, message)
     engine.dispose()
-    return accepted.id
+    return held.id
+
+
+def hold(engine: Engine, title: str, diff: str) -> Claimed:
+    """A review that the test itself holds, so that no server's worker takes it."""
+    migrate(engine)
+    held = Claimed(
+        id=secrets.token_hex(16), claim=secrets.token_hex(16), request="{}", diff=diff.encode(), attempts=1
+    )
+    now = now_ms()
+    with writing(engine) as session:
+        session.add(
+            ReviewRow(
+                id=held.id, status=Status.RUNNING, created_at=now, started_at=now, request=held.request,
+                diff=packed(held.diff), title=title, repository="", author="local", done=0, total=0,
+                attempts=1, claim=held.claim, lease_until=now + 600_000,
+            )
+        )  # fmt: skip
+    return held
 
 
 def marker_patch(added: Sequence[str], path: str = "a.py") -> str:
