@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypedDict
 
 from review_data.domain import Category, DiffLine, FileChange, Hunk, Issue, LineKind, Side
@@ -130,6 +131,7 @@ def render_line(line: DiffLine) -> str:
     return f"{number:>5} {_MARKS[line.kind]} {shown_text(line.text)}".rstrip()
 
 
+@lru_cache(maxsize=20_000)
 def shown_text(text: str) -> str:
     """A line's text as the model sees it: secrets masked, nothing hidden, nothing addressed to it."""
     return shown(mask(text.rstrip("\r\n")))

@@ -113,6 +113,23 @@ def parse_find(text: str) -> FindReply:
     return FindReply(issues=tuple(_issue(row, text) for row in rows[:MAX_ISSUES]))
 
 
+def issues_before_cut(text: str) -> tuple[FoundIssue, ...]:
+    """The whole entries of a find reply that was cut off; `ReplyError` when it does not begin like one."""
+    head, bracket, rest = text.partition("[")
+    if not bracket or '"issues"' not in head:
+        raise ReplyError(f"the model's reply was cut off and holds no issue: {excerpt(text)}", reply=text)
+    found: list[FoundIssue] = []
+    decoder = json.JSONDecoder()
+    while len(found) < MAX_ISSUES:
+        try:
+            row, end = decoder.raw_decode(rest := rest.lstrip(", \n\t"))
+        except (ValueError, RecursionError):
+            break
+        found.append(_issue(row, text))
+        rest = rest[end:]
+    return tuple(found)
+
+
 def parse_rate(text: str) -> Severity:
     """The severity of a bare label ("3") or of a reply by `rate_schema`."""
     label = text.strip()

@@ -1,0 +1,1 @@
+"""The language model behind an OpenAI-compatible server such as vLLM with LoRA adapters."""

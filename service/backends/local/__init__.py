@@ -1,0 +1,1 @@
+"""The language model in this process: transformers with a LoRA adapter of PEFT."""
