@@ -45,6 +45,34 @@ class Settings(Record):
     """One line about the project, shown to the rater: what it is and who can reach it."""
     deadline_s: float | None = Field(default=None, gt=0)
     """Seconds after which what is not reviewed yet is recorded as skipped."""
+    endpoint: str = Field(default="http://127.0.0.1:8000/v1", json_schema_extra=USER_ONLY)
+    """URL of the OpenAI-compatible server that the endpoint backend asks."""
+    model: str = Field(default="", json_schema_extra=USER_ONLY)
+    """The endpoint's name for the model; empty means the only base model that it serves."""
+    adapter: str = Field(default="", json_schema_extra=USER_ONLY)
+    """The endpoint's name for the LoRA adapter; empty means the model without one."""
+    endpoint_timeout_s: float = Field(default=120.0, gt=0, json_schema_extra=USER_ONLY)
+    """Seconds that one request to the endpoint may take."""
+    endpoint_concurrency: int = Field(default=16, ge=1, le=512, json_schema_extra=USER_ONLY)
+    """Requests that may run on the endpoint at once."""
+    local_model: str = Field(default="", json_schema_extra=USER_ONLY)
+    """Folder or hub id of the model that the local backend loads."""
+    local_adapter: str = Field(default="", json_schema_extra=USER_ONLY)
+    """Folder of the LoRA adapter that the local backend loads."""
+    device: str = Field(default="auto", json_schema_extra=USER_ONLY)
+    """Where the local backend computes: auto, cpu, cuda, cuda:1, mps."""
+    dtype: str = Field(default="auto", json_schema_extra=USER_ONLY)
+    """Numbers the local backend computes with: auto, float32, bfloat16 or float16."""
+    local_batch: int = Field(default=4, ge=1, le=256, json_schema_extra=USER_ONLY)
+    """Questions that the local backend answers together."""
+    chunk_tokens: int = Field(default=3000, ge=256)
+    """Tokens of code that a language model is shown at a time."""
+    explain: Literal["shown", "all", "none"] = "shown"
+    """Findings whose severity the language model explains: those the threshold shows, all or none."""
+    label_temperature: float | None = Field(default=None, gt=0, json_schema_extra=USER_ONLY)
+    """Calibration of a language model's probabilities; unset means the adapter's own, else 1."""
+    cache_mb: int = Field(default=256, ge=0, json_schema_extra=USER_ONLY)
+    """Megabytes of language models' replies to keep for the next review; 0 keeps none."""
     hook_block: Severity | None = None
     """The hook stops a push when a finding is at least this severe; `none` only warns."""
     hook_deadline_s: float = Field(default=20.0, gt=0)

@@ -232,11 +232,11 @@ def threshold_effect(threshold: Severity, predictions: Sequence[Prediction]) -> 
 
 def open_rater_named(name: str) -> Rater:
     """`embedded`, another backend of the settings, or a run folder (its `model/`) as a rater."""
-    from service.backends.catalog import RATERS, open_rater
+    from service.backends.catalog import BACKENDS, open_rater
     from service.settings import resolve
 
-    if name in RATERS:
-        return open_rater(resolve({"rater": name}).settings)
+    if name in BACKENDS:
+        return open_rater(resolve({"rater": name, "explain": "none"}).settings)
     folder = Path(name)
     for place in (folder / "model", folder):
         if (place / "manifest.json").is_file():
@@ -244,7 +244,7 @@ def open_rater_named(name: str) -> Rater:
 
             return EmbeddedRater(place)
     raise UserError(
-        f"--rater: `{name}` is neither a backend ({', '.join(RATERS)}) nor a run folder with a model; "
+        f"--rater: `{name}` is neither a backend ({', '.join(BACKENDS)}) nor a run folder with a model; "
         "make one with `terazi train severity --out FOLDER`"
     )
 

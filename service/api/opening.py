@@ -59,10 +59,10 @@ class Reviewers:
 
 def check(request: NewReview, repositories: Mapping[str, Path], flags: Mapping[str, object]) -> None:
     """Refuses what can't be reviewed before it is accepted; `ChangeError` or `SettingsError` says why."""
-    from service.backends.catalog import FINDERS, RATERS
+    from service.backends.catalog import BACKENDS
 
-    if request.backend and (request.backend not in RATERS or request.backend not in FINDERS):
-        raise SettingsError(f"backend: there is no such backend; choose one of {', '.join(RATERS)}")
+    if request.backend and request.backend not in BACKENDS:
+        raise SettingsError(f"backend: there is no such backend; choose one of {', '.join(BACKENDS)}")
     if request.adapter and "adapter" not in Settings.model_fields:
         raise SettingsError("adapter: this server's backends take no adapter; leave it out")
     resolve(_flags(request, flags), repository=_NO_FILE)

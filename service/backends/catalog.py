@@ -1,58 +1,150 @@
-"""Which backends exist: two plain tables from name to loader, and their combination by the settings.
+"""Which backends exist: one plain table from name to loader, and their combination by the settings.
 
-Loaders import their backend when called, so that an unused one costs nothing.
+Loaders import their backend when called, so that an unused one costs nothing. They open no connection that
+could fail and load no weights: a backend that can't be used says so when it is first asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from review_data.domain import Provenance
 from review_data.errors import SettingsError
+from review_data.severity import Severity
 from service.ports import Finder, Rater, Reviewer
 from service.settings import Settings
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from service.backends.asking import LanguageModel
+
+log = logging.getLogger("terazi")
+
+
+class Backend(NamedTuple):
+    """An opened backend: what finds, what rates, and the model behind them ("" where there is none)."""
+
+    finders: tuple[Finder, ...]
+    rater: Rater
+    model: str = ""
+    adapter: str = ""
+    prompt_version: str = ""
 
 
 def open_reviewer(settings: Settings) -> Reviewer:
     """The finders and the rater that the settings name; `SettingsError` for an unknown name."""
     finder_names = settings.finders or (settings.backend,)
     rater_name = settings.rater or settings.backend
-    finders = tuple(finder for name in finder_names for finder in _lookup(FINDERS, name, "finders")(settings))
-    rater = open_rater(settings)
-    name = "+".join(dict.fromkeys((*finder_names, rater_name)))
-    return Reviewer(
-        finders, rater, name, Provenance(finders=tuple(f.name for f in finders), rater=rater.name)
+    loaders = {name: _lookup(name, "finders") for name in finder_names} | {
+        rater_name: _lookup(rater_name, "rater")
+    }
+    opened = {name: loader(settings) for name, loader in loaders.items()}
+    finders = tuple(finder for name in dict.fromkeys(finder_names) for finder in opened[name].finders)
+    rater = opened[rater_name].rater
+    provenance = Provenance(
+        finders=tuple(finder.name for finder in finders),
+        rater=rater.name,
+        model=_joined(backend.model for backend in opened.values()),
+        adapter=_joined(backend.adapter for backend in opened.values()),
+        prompt_version=_joined(backend.prompt_version for backend in opened.values()),
     )
+    return Reviewer(finders, rater, "+".join(opened), provenance)
 
 
 def open_rater(settings: Settings) -> Rater:
     """The rater alone, for issues that somebody else found."""
-    return _lookup(RATERS, settings.rater or settings.backend, "rater")(settings)
+    return _lookup(settings.rater or settings.backend, "rater")(settings).rater
 
 
-def _lookup(table: dict[str, Callable[[Settings], _T]], name: str, setting: str) -> Callable[[Settings], _T]:
+def _lookup(name: str, setting: str) -> Callable[[Settings], Backend]:
     try:
-        return table[name]
+        return BACKENDS[name]
     except KeyError:
         raise SettingsError(
-            f"{setting}: there is no backend `{name}`; choose one of {', '.join(table)}"
+            f"{setting}: there is no backend `{name}`; choose one of {', '.join(BACKENDS)}"
         ) from None
 
 
-def _embedded_finders(settings: Settings) -> tuple[Finder, ...]:
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(name for name in names if name))
+
+
+def _explain_from(settings: Settings) -> Severity | None:
+    return {"shown": settings.threshold, "all": Severity.LOW, "none": None}[settings.explain]
+
+
+def _embedded(settings: Settings) -> Backend:
     from service.backends.embedded.finders import embedded_finders
-
-    return embedded_finders()
-
-
-def _embedded_rater(settings: Settings) -> Rater:
     from service.backends.embedded.rater import EmbeddedRater
 
-    return EmbeddedRater()
+    return Backend(embedded_finders(), EmbeddedRater())
 
 
-FINDERS: Final[dict[str, Callable[[Settings], tuple[Finder, ...]]]] = {"embedded": _embedded_finders}
-RATERS: Final[dict[str, Callable[[Settings], Rater]]] = {"embedded": _embedded_rater}
+def _endpoint(settings: Settings) -> Backend:
+    from service.backends.endpoint.address import api_key, notice, parse_address
+    from service.backends.endpoint.model import EndpointModel
+    from service.backends.endpoint.wire import Wire
+
+    address = parse_address(settings.endpoint)
+    key = api_key(address, os.environ)
+    warning = notice(address, key)
+    if warning is not None:
+        log.warning("%s", warning)
+    wire = Wire(
+        address, key=key, timeout_s=settings.endpoint_timeout_s, concurrency=settings.endpoint_concurrency
+    )
+    model = EndpointModel(
+        wire,
+        settings.adapter or settings.model,
+        concurrency=settings.endpoint_concurrency,
+        temperature=settings.label_temperature,
+    )
+    served = model.peek()
+    base = settings.model or ((served.asked.parent or served.asked.name) if served else "")
+    return _model_backend(model, "endpoint", base, settings.adapter, settings)
+
+
+def _local(settings: Settings) -> Backend:
+    from service.backends.local.model import LocalModel
+
+    if not settings.local_model:
+        raise SettingsError(
+            "local_model: the local backend needs a model; name its folder or hub id with --local-model or "
+            "TERAZI_LOCAL_MODEL"
+        )
+    model = LocalModel(
+        settings.local_model,
+        settings.local_adapter,
+        device=settings.device,
+        dtype=settings.dtype,
+        batch=settings.local_batch,
+        temperature=settings.label_temperature,
+    )
+    adapter = Path(settings.local_adapter).name if settings.local_adapter else ""
+    return _model_backend(model, "local", settings.local_model, adapter, settings)
+
+
+def _model_backend(model: LanguageModel, kind: str, base: str, adapter: str, settings: Settings) -> Backend:
+    from review_data.prompts import PROMPT_VERSION
+    from service.backends.cache import CachedModel, ReplyCache, default_path
+    from service.backends.chunking import Layouts
+    from service.backends.model_reviewer import ModelFinder, ModelRater
+
+    if settings.cache_mb:
+        model = CachedModel(model, ReplyCache(default_path(), settings.cache_mb * 1_000_000))
+    shown = adapter or (Path(base).name if kind == "local" else base)
+    name = f"{kind}:{shown}" if shown else kind
+    layouts = Layouts(model, kind, settings.chunk_tokens)
+    finder = ModelFinder(model, layouts, name)
+    rater = ModelRater(model, layouts, name, _explain_from(settings))
+    return Backend((finder,), rater, base, adapter, PROMPT_VERSION)
+
+
+BACKENDS: Final[dict[str, Callable[[Settings], Backend]]] = {
+    "embedded": _embedded,
+    "endpoint": _endpoint,
+    "local": _local,
+}

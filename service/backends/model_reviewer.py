@@ -67,9 +67,11 @@ class ModelFinder:
 
 
 class ModelRater:
-    """Asks a model for each issue's severity, and for the reasons where it is at least `explain_from`."""
+    """Asks a model for each issue's severity, and for the reasons from `explain_from` up (None: never)."""
 
-    def __init__(self, model: LanguageModel, layouts: Layouts, name: str, explain_from: Severity) -> None:
+    def __init__(
+        self, model: LanguageModel, layouts: Layouts, name: str, explain_from: Severity | None
+    ) -> None:
         self.model, self.layouts, self.name, self.explain_from = model, layouts, name, explain_from
 
     @property
@@ -100,7 +102,9 @@ class ModelRater:
         label = self.model.label(Question(Form.RATE, tuple(messages)))
         severity, probabilities = severity_of(label, self.model.temperature)
         rating = Rating(severity=severity, probabilities=probabilities)
-        return rating if severity < self.explain_from else self._explained(rating, chunk, issue, project)
+        if self.explain_from is None or severity < self.explain_from:
+            return rating
+        return self._explained(rating, chunk, issue, project)
 
     def _explained(self, rating: Rating, chunk: str, issue: Issue, project: str) -> Rating:
         """The rating with the model's reasons; one without readable reasons says so and still counts."""

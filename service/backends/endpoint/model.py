@@ -8,6 +8,7 @@ JSON schemas and give a severity without probabilities.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
@@ -62,6 +63,14 @@ class EndpointModel:
                 except BackendError as error:
                     self._failed = time.monotonic(), error
                     raise
+            return self._served
+
+    def peek(self) -> Served | None:
+        """The server if it answers at once; a failure here is not remembered."""
+        with self._lock:
+            if self._served is None:
+                with contextlib.suppress(BackendError):
+                    self._served = look(self.wire, self.wanted, attempts=1)
             return self._served
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 from review_data.errors import BackendError
 from review_data.replies import LABELS
-from service.backends.endpoint.wire import Refused, Wire
+from service.backends.endpoint.wire import ATTEMPTS, Refused, Wire
 
 # What is assumed of a server that does not say how long its context is.
 USUAL_CONTEXT = 8192
@@ -47,9 +47,9 @@ class Served:
         return self.version != ""
 
 
-def look(wire: Wire, wanted: str) -> Served:
+def look(wire: Wire, wanted: str, *, attempts: int = ATTEMPTS) -> Served:
     """Asks the server; `BackendError` when it is down, no such API, or does not serve `wanted`."""
-    models = list_models(wire)
+    models = list_models(wire, attempts=attempts)
     asked = choose(models, wanted, wire.address.url)
     version = vllm_version(wire, models)
     base = next((model for model in models if model.name == asked.parent), asked)
@@ -57,9 +57,9 @@ def look(wire: Wire, wanted: str) -> Served:
     return Served(models, asked, context, version, label_ids(wire, asked.name) if version else None)
 
 
-def list_models(wire: Wire) -> tuple[ServedModel, ...]:
+def list_models(wire: Wire, *, attempts: int = ATTEMPTS) -> tuple[ServedModel, ...]:
     """What /models lists; `BackendError` unless it lists something."""
-    rows = wire.get(f"{wire.address.url}/models").get("data")
+    rows = wire.get(f"{wire.address.url}/models", attempts=attempts).get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
         raise BackendError(
             f"{wire.address.url}/models does not list models; is that the URL of an OpenAI-compatible API?"

@@ -26,6 +26,8 @@ from service.backends.endpoint.address import Address
 REPLY_LIMIT: Final = 1_000_000
 ATTEMPTS: Final = 5
 LONGEST_WAIT_S: Final = 60.0
+LOOK_TIMEOUT_S: Final = 5.0  # for what a server says of itself, at once even when it is busy
+CONNECT_TIMEOUT_S: Final = 5.0
 LEFT_ALONE_S: Final = 5.0
 _RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
@@ -59,16 +61,15 @@ class Wire:
         self._down_until, self._down_why = 0.0, ""
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0)),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             follow_redirects=False,
             trust_env=not address.is_loopback,
         )
         self._slots = threading.BoundedSemaphore(concurrency)
 
-    def get(self, url: str) -> dict[str, Any]:
+    def get(self, url: str, *, attempts: int = ATTEMPTS) -> dict[str, Any]:
         """The JSON object at `url`."""
-        return self._json(self._ask("GET", url, None), url)
+        return self._json(self._ask("GET", url, None, attempts), url)
 
     def get_text(self, url: str) -> str:
         """The text at `url`."""
@@ -86,25 +87,29 @@ class Wire:
         """Ends every connection; requests in flight fail, and the server stops working on them."""
         self._client.close()
 
-    def _ask(self, method: str, url: str, body: Mapping[str, object] | None) -> bytes:
+    def _ask(
+        self, method: str, url: str, body: Mapping[str, object] | None, attempts: int = ATTEMPTS
+    ) -> bytes:
         if time.monotonic() < self._down_until:
             raise BackendError(self._down_why)
         late = 0
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             try:
                 with self._slots:
                     return self._attempt(method, url, body)
             except _TryAgain as failed:
                 late += failed.late
-                if attempt == ATTEMPTS or late > 1 or (failed.wait_s or 0) > LONGEST_WAIT_S:
+                if attempt == attempts or late > 1 or (failed.wait_s or 0) > LONGEST_WAIT_S:
                     raise self._given_up(failed, attempt) from None
                 time.sleep(self._pause(attempt, failed.wait_s))
         raise AssertionError("the last attempt returns or raises")
 
     def _attempt(self, method: str, url: str, body: Mapping[str, object] | None) -> bytes:
+        limit_s = self.timeout_s if body is not None else min(self.timeout_s, LOOK_TIMEOUT_S)
+        timeout = httpx.Timeout(limit_s, connect=min(limit_s, CONNECT_TIMEOUT_S), pool=None)
         try:
-            with self._client.stream(method, url, json=body) as response:
-                content = self._read(response)
+            with self._client.stream(method, url, json=body, timeout=timeout) as response:
+                content = self._read(response, time.monotonic() + limit_s)
                 if response.status_code in _RETRIED:
                     raise _TryAgain(
                         f"answered {response.status_code}{self._words(content)}",
@@ -121,14 +126,14 @@ class Wire:
                 ) from None
             raise _TryAgain(f"can't be reached ({error})", lost=True) from None
         except httpx.TimeoutException:
-            raise _TryAgain(f"gave no answer in {self.timeout_s:g} s", late=True) from None
+            raise _TryAgain(f"gave no answer in {limit_s:g} s", late=True) from None
         except httpx.TransportError as error:
             raise _TryAgain(f"broke the connection off ({error})", lost=True) from None
         except RuntimeError as error:  # httpx's word for a client that was closed
             raise BackendError(f"{self.address.url} was given up: {error}") from None
 
-    def _read(self, response: httpx.Response) -> bytes:
-        until, content = time.monotonic() + self.timeout_s, bytearray()
+    def _read(self, response: httpx.Response, until: float) -> bytes:
+        content = bytearray()
         for part in response.iter_bytes():
             content += part
             if len(content) > REPLY_LIMIT:
