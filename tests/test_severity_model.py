@@ -59,15 +59,15 @@ def test_clear_cases_are_rated_as_the_rubric_says(model: SeverityModel) -> None:
         "rename this variable, please": Severity.LOW,
         "This endpoint deletes accounts and anyone can call it without logging in": Severity.CRITICAL,
     }
-    rated = model.probabilities([RaterInput(text=text) for text in comments])
-    assert [decide(row) for row in rated] == list(comments.values())
+    rated = model.rate([RaterInput(text=text) for text in comments])
+    assert [level for level, _ in rated] == list(comments.values())
 
 
 def test_the_rater_beats_its_floor_on_validation(model: SeverityModel) -> None:
     """On comments in other people's wording, without context, most ratings are at most one level off."""
     rows = wording_examples("validation")
-    rated = model.probabilities([RaterInput(text=row.fields.text) for row in rows])
-    near = sum(abs(decide(p).rank - row.severity.rank) <= 1 for p, row in zip(rated, rows, strict=True))
+    rated = model.rate([RaterInput(text=row.fields.text) for row in rows])
+    near = sum(abs(level.rank - row.severity.rank) <= 1 for (level, _), row in zip(rated, rows, strict=True))
     assert near / len(rows) > 0.85
 
 
@@ -79,6 +79,13 @@ def test_probabilities_follow_the_thresholds() -> None:
     assert sharp.medium > plain.probabilities([1.0, -1.0, -2.0]).medium
     assert sum(sharp.values()) == pytest.approx(1)
     assert sum(plain.probabilities([-800.0, -900.0, -1000.0]).values()) == pytest.approx(1)
+
+
+def test_a_lower_cut_lets_a_level_begin_earlier() -> None:
+    """With cuts of one half a 45% chance of high stays medium, with 0.4 it is high."""
+    doubtful = Probabilities.of((0.1, 0.45, 0.4, 0.05))
+    assert decide(doubtful) is Severity.MEDIUM
+    assert decide(doubtful, (0.5, 0.4, 0.5)) is Severity.HIGH
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Calibration: Platt's scaling of each ordinal threshold, fitted on validation logits.
+"""Calibration: Platt's scaling of each ordinal threshold, fitted on validation logits, and the cuts.
 
 A temperature alone can't undo the shift that class weights put on the thresholds. Applying it is in
 `service.backends.embedded.severity_model`.
@@ -7,11 +7,14 @@ A temperature alone can't undo the shift that class weights put on the threshold
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from review_data.severity import SEVERITIES, Severity
-from service.backends.embedded.severity_model import Calibration
+from service.backends.embedded.severity_model import Calibration, Cuts
 
-LEAST_SLOPE = 0.05
+LEAST_SLOPE: Final = 0.05
+# A severe finding taken for a lesser one costs more than the reverse, so high begins a little earlier.
+CUTS: Final[Cuts] = (0.5, 0.4, 0.5)
 
 
 def fit(logits: Sequence[Sequence[float]], labels: Sequence[Severity]) -> Calibration:

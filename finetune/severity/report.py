@@ -53,6 +53,7 @@ def model_card(manifest: Manifest) -> str:
         "input": "the issue's words, then category, place, project line and diff lines; "
         f"{manifest.max_tokens} tokens",
     }
+    cuts = ", ".join(str(cut) for cut in manifest.cuts)
     lines = [
         f"# {manifest.name}",
         "",
@@ -67,8 +68,8 @@ def model_card(manifest: Manifest) -> str:
         "**Limits.** English. The labels are a language model's under the project's rubric; merge requests "
         "and comments are invented. Comments of other people score lower than the packaged test rows.",
         "",
-        "**Probabilities** are calibrated per threshold on the validation rows; the severity is the median "
-        "of the distribution.",
+        "**Probabilities** are calibrated per threshold on the validation rows; the severity is the highest "
+        f"level that is reached with probability {cuts} or more (for medium, high, critical).",
         "",
     ]
     for split, parts in manifest.scores.items():

@@ -223,7 +223,9 @@ def _export(
         [row for rows in logits.values() for row in rows],
         [label for part in parts.values() for label in part.labels],
     )
-    export.write_manifest(target, manifest.model_copy(update={"calibration": fitted}))
+    export.write_manifest(
+        target, manifest.model_copy(update={"calibration": fitted, "cuts": calibration.CUTS})
+    )
     return {name: [fitted.probabilities(row) for row in rows] for name, rows in logits.items()}
 
 
@@ -237,8 +239,8 @@ def test_scores(model_folder: Path) -> dict[str, SeverityScores]:
 
 
 def scores_of(probabilities: Sequence[Probabilities], labels: Sequence[Severity]) -> SeverityScores:
-    """Scores of the decisions that the probabilities lead to."""
-    return severity_scores(labels, [decide(row) for row in probabilities], probabilities)
+    """Scores of the decisions that the probabilities lead to with the shipped cuts."""
+    return severity_scores(labels, [decide(row, calibration.CUTS) for row in probabilities], probabilities)
 
 
 def summary(scores: SeverityScores) -> dict[str, float | int]:

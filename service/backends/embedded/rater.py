@@ -12,7 +12,7 @@ from pathlib import Path
 from review_data.domain import Issue, Rating, Skip
 from review_data.errors import BackendError, TeraziError
 from review_data.rater_input import RaterInput, issue_fields, render
-from service.backends.embedded.severity_model import PACKAGED, SeverityModel, decide
+from service.backends.embedded.severity_model import PACKAGED, SeverityModel
 from service.ports import Change
 
 
@@ -33,10 +33,10 @@ class EmbeddedRater:
     def rate_inputs(self, inputs: Sequence[RaterInput]) -> list[Rating]:
         """One rating per input, in order; each is the same alone and in a batch."""
         try:
-            rows = _model(self.folder).probabilities(inputs)
+            rows = _model(self.folder).rate(inputs)
         except TeraziError as error:
             raise BackendError(f"the severity model can't rate: {error}") from error
-        return [Rating(severity=decide(row), probabilities=row) for row in rows]
+        return [Rating(severity=level, probabilities=row) for level, row in rows]
 
 
 @cache

@@ -20,6 +20,8 @@ from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoded, Encoder
 
 PACKAGED: Final = Path(__file__).parent / "model"
+Cuts = tuple[float, float, float]
+MEDIAN: Final[Cuts] = (0.5, 0.5, 0.5)
 
 
 class Calibration(BaseModel):
@@ -51,6 +53,7 @@ class Manifest(BaseModel):
     model_sha256: str
     max_tokens: int = Field(ge=8)
     calibration: Calibration = Calibration()
+    cuts: Cuts = MEDIAN
     scores: dict[str, Any] = {}
 
 
@@ -88,6 +91,10 @@ class SeverityModel:
         """Per input the calibrated probabilities."""
         return [self.manifest.calibration.probabilities(row) for row in self.logits(inputs)]
 
+    def rate(self, inputs: Sequence[RaterInput]) -> list[tuple[Severity, Probabilities]]:
+        """Per input the severity and the calibrated probabilities it was decided by."""
+        return [(decide(row, self.manifest.cuts), row) for row in self.probabilities(inputs)]
+
     def _run(self, encoded: Encoded) -> list[float]:
         import numpy as np
 
@@ -96,17 +103,15 @@ class SeverityModel:
         return [float(value) for value in self.session.run(None, arrays)[0][0]]
 
 
-def decide(probabilities: Probabilities) -> Severity:
-    """The median of the distribution: the level at which half of the probability is reached.
+def decide(probabilities: Probabilities, cuts: Cuts = MEDIAN) -> Severity:
+    """The highest level that is reached: the probability of it or a higher one exceeds its cut.
 
-    It minimises the expected distance in levels, where the most likely level would ignore the order.
+    `cuts` are for medium, high and critical. At one half each this is the distribution's median, which
+    minimises the expected distance in levels where the likeliest level would ignore their order.
     """
-    total = 0.0
-    for severity, share in zip(Severity, probabilities.values(), strict=True):
-        total += share
-        if total >= 0.5:
-            return severity
-    return Severity.CRITICAL
+    values = probabilities.values()
+    reached = [rank for rank, cut in enumerate(cuts, start=1) if sum(values[rank:]) > cut]
+    return Severity.from_rank(max(reached, default=0))
 
 
 def read_manifest(folder: Path) -> Manifest:
