@@ -7,6 +7,7 @@ blinds models). Token limits are the encoder's affair (`service.backends.embedde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,6 +15,15 @@ from review_data.dataset import LabelledComment, LabelledFinding
 from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Record, Side, number_on
 
 LINES_AROUND: Final = 4
+LONGEST_TEXT: Final = 20_000
+_COMMENTS: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_DETAILS: Final = re.compile(r"<details\b.*?(?:</details>|\Z)", re.DOTALL | re.IGNORECASE)
+_LINKS: Final = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
+_TAGS: Final = re.compile(
+    r"</?(?:a|b|br|code|em|h[1-6]|hr|i|img|kbd|li|ol|p|picture|pre|source|strong|sub|summary"
+    r"|sup|ul)(?:\s[^<>]{0,500})?/?>",
+    re.IGNORECASE,
+)
 _MARKS: Final = {LineKind.ADDED: "+", LineKind.REMOVED: "-", LineKind.CONTEXT: ""}
 
 
@@ -43,7 +53,16 @@ def render(fields: RaterFields) -> RaterInput:
     """The two segments: the text; category, place, project and section in one line, then the diff's lines."""
     place = fields.path or fields.language
     heading = " | ".join(part for part in (fields.category, place, fields.project, fields.section) if part)
-    return RaterInput(text=fields.text, context="\n".join(part for part in (heading, *fields.lines) if part))
+    return RaterInput(
+        text=plain(fields.text), context="\n".join(part for part in (heading, *fields.lines) if part)
+    )
+
+
+def plain(text: str) -> str:
+    """The text without what bots put around their words: HTML comments and tags, folded sections, and the
+    targets of links and images. The text itself when nothing else would be left."""
+    cleaned = _TAGS.sub(" ", _LINKS.sub(r"\1", _DETAILS.sub(" ", _COMMENTS.sub(" ", text[:LONGEST_TEXT]))))
+    return cleaned.strip() or text
 
 
 def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -> RaterFields:
