@@ -12,6 +12,7 @@ import json
 import random
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -25,6 +26,7 @@ from service.backends.endpoint.address import Address
 
 REPLY_LIMIT: Final = 1_000_000
 ATTEMPTS: Final = 5
+BACKOFF_S: Final = 0.5
 LONGEST_WAIT_S: Final = 60.0
 LOOK_TIMEOUT_S: Final = 5.0  # for what a server says of itself, at once even when it is busy
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -53,10 +55,8 @@ class _TryAgain(Exception):
 class Wire:
     """A connection pool to one server; thread-safe. Every failure is a `BackendError`."""
 
-    def __init__(
-        self, address: Address, *, key: str, timeout_s: float, concurrency: int, pause_s: float = 0.5
-    ) -> None:
-        self.address, self.timeout_s, self.pause_s = address, timeout_s, pause_s
+    def __init__(self, address: Address, *, key: str, timeout_s: float, concurrency: int) -> None:
+        self.address, self.timeout_s = address, timeout_s
         self._key = key
         self._down_until, self._down_why = 0.0, ""
         self._client = httpx.Client(
@@ -65,6 +65,7 @@ class Wire:
             follow_redirects=False,
             trust_env=not address.is_loopback,
         )
+        weakref.finalize(self, self._client.close)
         self._slots = threading.BoundedSemaphore(concurrency)
 
     def get(self, url: str, *, attempts: int = ATTEMPTS) -> dict[str, Any]:
@@ -196,7 +197,7 @@ class Wire:
         return BackendError(text)
 
     def _pause(self, attempt: int, wait_s: float | None) -> float:
-        backoff: float = min(8.0, self.pause_s * 2 ** (attempt - 1)) * random.random()
+        backoff: float = min(8.0, BACKOFF_S * 2 ** (attempt - 1)) * random.random()
         return backoff if wait_s is None else wait_s + backoff
 
 
