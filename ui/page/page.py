@@ -90,9 +90,9 @@ def _range_fields(gr: Any, desk: Desk, texts: Texts) -> tuple[Any, Any]:
 
 
 def _backends() -> list[str]:
-    from service.backends.catalog import FINDERS, RATERS
+    from service.backends.catalog import BACKENDS
 
-    return [name for name in RATERS if name in FINDERS]
+    return list(BACKENDS)
 
 
 def _history_tab(gr: Any, tab: Any, desk: Desk, texts: Texts) -> None:

@@ -38,6 +38,13 @@ def command(
     backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
     finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
     rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="The endpoint backend's server.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The endpoint's name for the model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="The endpoint's name for the LoRA adapter.")] = None,
+    local_model: Annotated[str | None, typer.Option(help="The local backend's folder or hub id.")] = None,
+    local_adapter: Annotated[str | None, typer.Option(help="The local backend's LoRA folder.")] = None,
     ignore: Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")] = None,
     project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
     deadline_s: Annotated[str | None, typer.Option("--deadline", help="Seconds the review may take.")] = None,
