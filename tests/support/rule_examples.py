@@ -21,5 +21,7 @@ def matches(rule: Rule, text: str, language: str) -> list[Match]:
     lines = text.split("\n")
     fragment = Fragment(text, tuple(range(1, len(lines) + 1)))
     touched = dict(enumerate(lines, start=1))
-    source = Source("example", Side.NEW, language, (fragment,), touched, True)
+    # The name picks the grammar that reads JSX too; other languages do not look at it.
+    source = Source("example.tsx", Side.NEW, language, (fragment,), touched, True)
     return list(find(rule, Parsed(source)))
+

@@ -18,6 +18,7 @@ from service.backends.embedded.hidden_text import hidden_text
 from service.backends.embedded.issues import at_replacement, issue_of
 from service.backends.embedded.matching import Match, Parsed, introduced
 from service.backends.embedded.packs import Rule, packs_for
+from service.backends.embedded.ruff import RuffFinder
 from service.backends.embedded.secrets import exposed_secrets
 from service.backends.embedded.sources import Source, language, source_of
 from service.ports import Change, Chunk, Finder, Found, Plan
@@ -94,6 +95,7 @@ def embedded_finders() -> tuple[Finder, ...]:
         FileFinder("rules", added_faults, _STRUCTURAL),
         *(FileFinder(name, added_faults, frozenset({name})) for name in _SEPARATE),
         FileFinder("removed-guards", removed_guards),
+        RuffFinder(),
         FileFinder("secrets", exposed_secrets),
         FileFinder("hidden-text", hidden_text),
     )

@@ -6,13 +6,12 @@ docs/rules.md describes the format for authors.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from review_data.domain import Category, Record
 from review_data.errors import DataError
@@ -40,14 +39,6 @@ PACKS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-def _compiles(pattern: str) -> str:
-    re.compile(pattern)
-    return pattern
-
-
-Regex = Annotated[str, AfterValidator(_compiles)]
-
-
 class Rule(Record):
     """One rule. Exactly one of `rule` (ast-grep) and `regex` says what it looks for.
 
@@ -66,16 +57,16 @@ class Rule(Record):
     rule: dict[str, Any] | None = None
     constraints: dict[str, Any] | None = None
     utils: dict[str, Any] | None = None
-    regex: Regex | None = None
+    regex: str | None = None
     unit: Literal["line", "statement", "file"] = "line"
     scope: Literal["added", "removed"] = "added"
     at: str | None = None
     needs: tuple[str, ...] = ()
-    unless: Regex | None = None
+    unless: str | None = None
     unless_file: str | None = None
     with_file: str | None = None
-    paths: Regex | None = None
-    not_paths: Regex | None = None
+    paths: str | None = None
+    not_paths: str | None = None
     tests: Literal["no", "also", "only"] = "no"
     comments: bool = False
     languages: tuple[str, ...] = ()
