@@ -26,7 +26,9 @@ from service.ports import Change
 TOLERANCE = 2
 # Groups of categories between which labelling one fault is a matter of taste.
 NEIGHBOURS: tuple[frozenset[Category], ...] = (
-    frozenset({Category.CORRECTNESS, Category.DATA, Category.CONCURRENCY, Category.ERROR_HANDLING, Category.API}),
+    frozenset(
+        {Category.CORRECTNESS, Category.DATA, Category.CONCURRENCY, Category.ERROR_HANDLING, Category.API}
+    ),
     frozenset({Category.RESOURCE, Category.PERFORMANCE, Category.ERROR_HANDLING, Category.CONCURRENCY}),
     frozenset({Category.SECURITY, Category.CONFIGURATION, Category.DATA}),
     frozenset({Category.CONFIGURATION, Category.CORRECTNESS, Category.RESOURCE, Category.DATA}),
@@ -55,7 +57,9 @@ class Judged(NamedTuple):
 
 def main() -> None:
     """Prints one block per split."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS))
     parser.add_argument("--show", choices=["wrong", "missed", "right"])
     parser.add_argument("--rules", action="store_true", help="right and wrong per rule")
@@ -80,7 +84,9 @@ def report(split: Split, show: str | None, rules: bool) -> None:
     clean = [row for row in rows if not row.findings]
     noise = [one for one in judged if not one.row.findings]
     noisy = len({one.row.id for one in noise})
-    print(f"  clean merge requests: {len(noise) / max(1, len(clean)):.2f} findings each, {noisy} of {len(clean)} with any")
+    print(
+        f"  clean merge requests: {len(noise) / max(1, len(clean)):.2f} findings each, {noisy} of {len(clean)} with any"
+    )
     if rules:
         print_rules(judged)
     if show:
@@ -157,12 +163,16 @@ def print_cases(show: str, rows: Iterable[LabelledMergeRequest], judged: list[Ju
         for row in rows:
             for label in row.findings:
                 if label not in found[row.id] and label.severity >= Severity.HIGH:
-                    print(f"    {row.id} {row.language} {label.severity} {label.path}:{label.line} {label.title}")
+                    print(
+                        f"    {row.id} {row.language} {label.severity} {label.path}:{label.line} {label.title}"
+                    )
         return
     for one in judged:
         if one.agrees == (show == "right"):
             issue = one.issue
-            print(f"    {one.row.id} {issue.path}:{issue.line} {issue.rule}: {issue.title}\n        {issue.quote}")
+            print(
+                f"    {one.row.id} {issue.path}:{issue.line} {issue.rule}: {issue.title}\n        {issue.quote}"
+            )
             if one.label is not None:
                 print(f"        label: {one.label.severity} {one.label.category} {one.label.title}")
 

@@ -24,4 +24,3 @@ def matches(rule: Rule, text: str, language: str) -> list[Match]:
     # The name picks the grammar that reads JSX too; other languages do not look at it.
     source = Source("example.tsx", Side.NEW, language, (fragment,), touched, True)
     return list(find(rule, Parsed(source)))
-

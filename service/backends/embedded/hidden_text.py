@@ -41,10 +41,24 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
         if hidden:
             title = f"The line holds characters that can't be seen: {', '.join(hidden[:4])}"
             yield plain_issue(
-                source, number, NAME, "text/hidden-characters", Category.SECURITY, title, _HIDDEN_WHY, _HIDDEN_FIX
+                source,
+                number,
+                NAME,
+                "text/hidden-characters",
+                Category.SECURITY,
+                title,
+                _HIDDEN_WHY,
+                _HIDDEN_FIX,
             )
         elif not about_prompts and addresses_reviewer(text):
             title = "Text in the change gives orders to an automatic reviewer"
             yield plain_issue(
-                source, number, NAME, "text/orders-to-reviewer", Category.SECURITY, title, _ORDERS_WHY, _ORDERS_FIX
+                source,
+                number,
+                NAME,
+                "text/orders-to-reviewer",
+                Category.SECURITY,
+                title,
+                _ORDERS_WHY,
+                _ORDERS_FIX,
             )

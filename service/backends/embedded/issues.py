@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from review_data.domain import Category, FileChange, Issue, LineKind, Side
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import dropwhile, takewhile
+from typing import Final
+
+from review_data.domain import Category, DiffLine, FileChange, Issue, LineKind, Side
 from review_data.secrets import mask
 from service.backends.embedded.matching import Match, filled
 from service.backends.embedded.sources import Source
+
+# How alike (0 to 1) a removed line and its replacement are at least.
+_ALIKE: Final = 0.5
 
 
 def issue_of(match: Match, source: Source, finder: str) -> Issue:
@@ -44,25 +52,26 @@ def plain_issue(
 
 
 def at_replacement(issue: Issue, file: FileChange) -> Issue:
-    """An issue on a removed line, moved to the added line that replaces it, if one does."""
+    """An issue on a removed line, moved to the added line that takes its place if one like it does."""
     for hunk in file.hunks:
-        for index, line in enumerate(hunk.lines):
-            if line.kind is not LineKind.REMOVED or line.old_line != issue.line:
-                continue
-            after = index
-            while after < len(hunk.lines) and hunk.lines[after].kind is LineKind.REMOVED:
-                after += 1
-            before = index
-            while before > 0 and hunk.lines[before - 1].kind is LineKind.REMOVED:
-                before -= 1
-            added = [
-                follower
-                for follower in hunk.lines[after : after + after - before]
-                if follower.kind is LineKind.ADDED
-            ]
-            if not added or hunk.lines[after].kind is not LineKind.ADDED:
-                return issue
-            target = added[min(index - before, len(added) - 1)]
+        index = next((at for at, line in enumerate(hunk.lines) if line.old_line == issue.line), None)
+        if index is None or hunk.lines[index].kind is not LineKind.REMOVED:
+            continue
+        target = _likest(hunk.lines[index].text, _added_after(hunk.lines, index))
+        if target is not None:
             update = {"line": target.new_line, "side": Side.NEW, "quote": mask(target.text)}
             return issue.model_copy(update=update)
     return issue
+
+
+def _added_after(lines: Sequence[DiffLine], index: int) -> list[DiffLine]:
+    """The added lines that directly follow the block of removed lines around `index`."""
+    after = (line for line in lines[index:])
+    rest = dropwhile(lambda line: line.kind is LineKind.REMOVED, after)
+    return list(takewhile(lambda line: line.kind is LineKind.ADDED, rest))
+
+
+def _likest(text: str, lines: Sequence[DiffLine]) -> DiffLine | None:
+    ratios = [(SequenceMatcher(None, text.strip(), line.text.strip()).ratio(), line) for line in lines[:20]]
+    best = max(ratios, key=lambda pair: pair[0], default=(0.0, None))
+    return best[1] if best[0] >= _ALIKE else None

@@ -39,6 +39,8 @@ _COMMENT: Final = re.compile(r"\s*(?:#(?!\[|include|define|if|!)|//|--|\*|/\*|<!
 _PLACE: Final = re.compile(r"\{([A-Z][A-Z_]*)\}")
 # A longer match stands for a whole body: a touched line in it does not say that the change made the fault.
 _MAX_SPAN: Final = 12
+# The same sentence about lines next to each other is said once.
+_SAME_PLACE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ def introduced(rules: Iterable[Rule], this: Parsed, other: Callable[[], Parsed])
         if not _applies(rule, source):
             continue
         matches = list(find(rule, this))
-        if any(match.line in source.touched for match in matches):
+        if not any(match.line in source.touched for match in matches):
+            continue
+        if rule.unless_other is None or not re.search(rule.unless_other, other().source.text):
             yield from _more_often(matches, list(find(rule, other())), source)
 
 
@@ -131,11 +135,14 @@ def _applies(rule: Rule, source: Source) -> bool:
 def _more_often(matches: list[Match], others: list[Match], source: Source) -> Iterator[Match]:
     there = Counter(match.text for match in others)
     here = Counter(match.text for match in matches)
-    seen: set[int] = set()
+    last: dict[str, int] = {}
     for match in matches:
         new = len(matches) > len(others) if match.spanning else here[match.text] > there[match.text]
-        if match.line in source.touched and new and match.line not in seen:
-            seen.add(match.line)
+        if match.line not in source.touched or not new:
+            continue
+        title = filled(match.rule.title, match.captures)
+        if title not in last or match.line - last[title] > _SAME_PLACE:
+            last[title] = match.line
             yield match
 
 

@@ -45,8 +45,8 @@ class Rule(Record):
     `unit` is what a `regex` is searched in: a line, a statement (SQL statement, Dockerfile instruction with
     its continuations, top-level HCL block, YAML document) or the whole text at hand. `at` names the
     metavariable or group whose line the issue stands on. `unless` is searched in the match (structural) or
-    the unit (regex), `unless_file` and `with_file` in all of the file's text at hand; `{NAME}` in them and
-    in `title` stands for the captured text. `needs` are literals of which one must occur in the text.
+    the unit (regex), `unless_file` and `with_file` in all of the file's text at hand; `unless_other` in that of the
+    other side of the change. `{NAME}` in the two former and in `title` stands for the captured text. `needs` are literals of which one must occur in the text.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
@@ -65,6 +65,7 @@ class Rule(Record):
     unless: str | None = None
     unless_file: str | None = None
     with_file: str | None = None
+    unless_other: str | None = None
     paths: str | None = None
     not_paths: str | None = None
     tests: Literal["no", "also", "only"] = "no"

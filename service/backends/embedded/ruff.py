@@ -45,9 +45,12 @@ _MAI: Final = Category.MAINTAINABILITY
 # whose hits are mostly fine (S101, S104, S110, S603, S607, S608 (the pack's own rule is narrower), PERF203).
 RULES: Final[dict[str, _Words]] = {
     "B002": _Words(_COR, "`++` does nothing in Python"),
-    "B005": _Words(_COR, "`strip` with several characters removes a set of characters, not a prefix or suffix"),
+    "B005": _Words(
+        _COR, "`strip` with several characters removes a set of characters, not a prefix or suffix"
+    ),
     "B006": _Words(
-        _COR, "The mutable default argument is shared by all calls",
+        _COR,
+        "The mutable default argument is shared by all calls",
         "The default is made once, when the function is defined; what one call adds, the next one sees.",
         "Use None as the default and make the object in the body.",
     ),
@@ -55,20 +58,23 @@ RULES: Final[dict[str, _Words]] = {
     "B015": _Words(_COR, "The comparison's result is not used"),
     "B016": _Words(_ERR, "Raising a literal is a TypeError"),
     "B017": _Words(
-        Category.TESTING, "The test passes on any exception at all",
+        Category.TESTING,
+        "The test passes on any exception at all",
         "A typo in the test or a TypeError satisfies it as well, so it does not test what it says.",
         "Name the exception that is expected.",
     ),
     "B018": _Words(_COR, "The expression has no effect"),
     "B019": _Words(
-        _RES, "The cache on a method keeps every instance alive",
+        _RES,
+        "The cache on a method keeps every instance alive",
         "functools caches hold `self`, so objects are never freed, and all instances share one cache size.",
         "Cache on the instance (cached_property), or key a module function by plain values.",
     ),
     "B020": _Words(_COR, "The loop variable overwrites the collection that it runs over"),
     "B021": _Words(Category.DOCUMENTATION, "An f-string is no docstring"),
     "B023": _Words(
-        _COR, "The function made in the loop sees the last value of {name}",
+        _COR,
+        "The function made in the loop sees the last value of {name}",
         "The variable is looked up when the function is called, after the loop has moved on.",
         "Bind the value: a default argument or functools.partial.",
     ),
@@ -84,35 +90,41 @@ RULES: Final[dict[str, _Words]] = {
     "S102": _Words(_SEC, "`exec` runs text as code"),
     "S103": _Words(_SEC, "The file becomes writable for everybody"),
     "S113": _Words(
-        _RES, "The request has no timeout",
+        _RES,
+        "The request has no timeout",
         "requests waits for ever by default; one host that does not answer blocks the worker.",
         "Pass `timeout=`.",
     ),
     "S202": _Words(_SEC, "The archive's entries can be written outside the folder"),
     "S301": _Words(
-        _SEC, "Unpickling runs code that is stored in the data",
+        _SEC,
+        "Unpickling runs code that is stored in the data",
         "Whoever can write the data runs any command when it is loaded.",
         "Use a data-only format such as JSON.",
     ),
     "S302": _Words(_SEC, "marshal can crash or run code on crafted data"),
     "S306": _Words(
-        _SEC, "`mktemp` leaves a gap in which somebody else can create the file",
+        _SEC,
+        "`mktemp` leaves a gap in which somebody else can create the file",
         "Between the name and the opening, another user can put a link there.",
         "Use NamedTemporaryFile or mkstemp.",
     ),
     "S307": _Words(
-        _SEC, "`eval` runs text as code",
+        _SEC,
+        "`eval` runs text as code",
         "Whoever influences the text runs Python in this process.",
         "Use ast.literal_eval, a parser, or a table of allowed operations.",
     ),
     "S323": _Words(_SEC, "The TLS context does not check certificates"),
     "S324": _Words(
-        _SEC, "A broken hash function is used",
+        _SEC,
+        "A broken hash function is used",
         "MD5 and SHA-1 collisions can be made in seconds; as a password or token hash they are also too fast.",
         "Use SHA-256, or argon2/bcrypt for passwords; pass `usedforsecurity=False` where it is a mere checksum.",
     ),
     "S501": _Words(
-        _SEC, "TLS certificates are not checked",
+        _SEC,
+        "TLS certificates are not checked",
         "Anybody on the way can read and change the traffic.",
         "Remove `verify=False`; give the CA file of a private authority.",
     ),
@@ -120,7 +132,8 @@ RULES: Final[dict[str, _Words]] = {
     "S503": _Words(_SEC, "An insecure TLS version is the default"),
     "S505": _Words(_SEC, "The key is too short"),
     "S506": _Words(
-        _SEC, "`yaml.load` can instantiate any Python object",
+        _SEC,
+        "`yaml.load` can instantiate any Python object",
         "Tags in the document call constructors and functions, so whoever writes the YAML runs code.",
         "Use yaml.safe_load.",
     ),
@@ -128,13 +141,15 @@ RULES: Final[dict[str, _Words]] = {
     "S508": _Words(_SEC),
     "S509": _Words(_SEC),
     "S602": _Words(
-        _SEC, "A command line is given to the shell",
+        _SEC,
+        "A command line is given to the shell",
         "Shell characters in a value start further commands.",
         "Pass a list of arguments without `shell=True`.",
     ),
     "S604": _Words(_SEC, "The call starts a shell"),
     "S605": _Words(
-        _SEC, "A command line is given to the shell",
+        _SEC,
+        "A command line is given to the shell",
         "Shell characters in a value start further commands.",
         "Use subprocess.run with a list of arguments.",
     ),
@@ -142,14 +157,16 @@ RULES: Final[dict[str, _Words]] = {
     "S611": _Words(_SEC, "RawSQL with a value in it can be injected into"),
     "S612": _Words(_SEC),
     "S701": _Words(
-        _SEC, "jinja2 does not escape HTML here",
+        _SEC,
+        "jinja2 does not escape HTML here",
         "Values with `<script>` run in the reader's browser.",
         "Pass `autoescape=True` or select_autoescape().",
     ),
     "S702": _Words(_SEC, "Mako does not escape HTML by default"),
     "ASYNC100": _Words(_CON, "The cancel scope has no await in it, so its deadline never fires"),
     "ASYNC210": _Words(
-        _CON, "A blocking HTTP call inside a coroutine stops the event loop",
+        _CON,
+        "A blocking HTTP call inside a coroutine stops the event loop",
         "While it waits, no other request or task of the process makes progress.",
         "Use an async client, or asyncio.to_thread.",
     ),
@@ -158,12 +175,14 @@ RULES: Final[dict[str, _Words]] = {
     "ASYNC221": _Words(_CON, "A blocking subprocess call inside a coroutine stops the event loop"),
     "ASYNC222": _Words(_CON, "Waiting for a process inside a coroutine stops the event loop"),
     "ASYNC251": _Words(
-        _CON, "`time.sleep` inside a coroutine stops the event loop",
+        _CON,
+        "`time.sleep` inside a coroutine stops the event loop",
         "While it sleeps, no other request or task of the process makes progress.",
         "Use `await asyncio.sleep`.",
     ),
     "RUF006": _Words(
-        _CON, "Nobody keeps the task, so it may be collected before it has finished",
+        _CON,
+        "Nobody keeps the task, so it may be collected before it has finished",
         "The event loop holds tasks only weakly, and their exceptions are lost.",
         "Keep the task (a set with a done callback, or a TaskGroup).",
     ),
@@ -220,7 +239,8 @@ RULES: Final[dict[str, _Words]] = {
     "F706": _Words(_COR),
     "F811": _Words(_COR, "{name} is defined twice; the first definition is lost"),
     "E722": _Words(
-        _ERR, "The bare `except` also catches KeyboardInterrupt and every bug",
+        _ERR,
+        "The bare `except` also catches KeyboardInterrupt and every bug",
         "Errors that nobody thought of disappear, and the process can't be stopped.",
         "Name the exceptions.",
     ),
@@ -228,12 +248,14 @@ RULES: Final[dict[str, _Words]] = {
 }
 _WHOLE_FILE: Final[dict[str, _Words]] = {
     "F401": _Words(
-        _MAI, "{name} is imported but not used",
+        _MAI,
+        "{name} is imported but not used",
         "The name occurs nowhere else in the file.",
         "Remove the import.",
     ),
     "F821": _Words(
-        _COR, "{name} is not defined",
+        _COR,
+        "{name} is not defined",
         "The line raises NameError when it is reached.",
         "Import or define it, or correct the spelling.",
     ),
@@ -242,7 +264,9 @@ _WHOLE_FILE: Final[dict[str, _Words]] = {
     "F841": _Words(_MAI, "{name} is assigned but never used", "Nothing reads the value.", "Remove it."),
 }
 # Without the lines around, a piece of a function looks like the top of a module.
-_NEEDS_SURROUNDINGS: Final = frozenset({"PLE1142", "F706", "F702", "PLE0118", "F811", "PLE0100", "PLE0101", "PLE0704"})
+_NEEDS_SURROUNDINGS: Final = frozenset(
+    {"PLE1142", "F706", "F702", "PLE0118", "F811", "PLE0100", "PLE0101", "PLE0704"}
+)
 _IN_TESTS: Final = frozenset({"B015", "B017", "F631", "PLW0129", "T100"})
 # ruff says so of a command that is a literal.
 _HARMLESS: Final = re.compile(r"seems safe")
@@ -260,7 +284,10 @@ class RuffFinder:
         files = [
             file
             for file in change.request.files
-            if file.added and not file.binary and language(file) == "python" and not file.path.endswith(".pyi")
+            if file.added
+            and not file.binary
+            and language(file) == "python"
+            and not file.path.endswith(".pyi")
         ]
         groups = [files[at : at + _FILES_PER_CHUNK] for at in range(0, len(files), _FILES_PER_CHUNK)]
         return Plan(tuple(Chunk(f"{NAME}-{n}", tuple(group), change) for n, group in enumerate(groups, 1)))
@@ -280,16 +307,27 @@ def run_ruff(folder: Path) -> list[dict[str, Any]]:
 
     try:
         command = [find_ruff_bin(), "check", "--isolated", "--no-cache", "--quiet", "--output-format=json"]
-        command += ["--target-version=py313", f"--select={','.join((*RULES, *_WHOLE_FILE))}", "--exit-zero", "."]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        command += [
+            "--target-version=py313",
+            f"--select={','.join((*RULES, *_WHOLE_FILE))}",
+            "--exit-zero",
+            ".",
+        ]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise BackendError(f"ruff could not be run ({error}); reinstall it with `pip install ruff`") from error
+        raise BackendError(
+            f"ruff could not be run ({error}); reinstall it with `pip install ruff`"
+        ) from error
     if done.returncode != 0:
         raise BackendError(f"ruff failed with status {done.returncode}: {done.stderr.strip()[:300]}")
     try:
         rows = json.loads(done.stdout or "[]")
     except json.JSONDecodeError as error:
-        raise BackendError(f"ruff's answer is not JSON ({error}); check the installed version of ruff") from error
+        raise BackendError(
+            f"ruff's answer is not JSON ({error}); check the installed version of ruff"
+        ) from error
     return [row for row in rows if isinstance(row, dict)]
 
 
@@ -318,7 +356,9 @@ def _issue(row: dict[str, Any], pieces: dict[str, tuple[Source, Fragment]]) -> I
     name = _ONE_NAME.search(message)
     title = words.title.replace("{name}", name[0] if name else "the name") or message
     why = words.why or f"ruff {code} ({row.get('name', '')}): {message}"
-    fix = words.fix or str((row.get("fix") or {}).get("message") or f"See {row.get('url', 'ruff rule ' + code)}")
+    fix = words.fix or str(
+        (row.get("fix") or {}).get("message") or f"See {row.get('url', 'ruff rule ' + code)}"
+    )
     return plain_issue(source, line, NAME, f"ruff/{code}", words.category, title, why, fix)
 
 
