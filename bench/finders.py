@@ -85,7 +85,8 @@ def report(split: Split, show: str | None, rules: bool) -> None:
     noise = [one for one in judged if not one.row.findings]
     noisy = len({one.row.id for one in noise})
     print(
-        f"  clean merge requests: {len(noise) / max(1, len(clean)):.2f} findings each, {noisy} of {len(clean)} with any"
+        f"  clean merge requests: {len(noise) / max(1, len(clean)):.2f} findings each, "
+        f"{noisy} of {len(clean)} with any"
     )
     if rules:
         print_rules(judged)
@@ -164,14 +165,16 @@ def print_cases(show: str, rows: Iterable[LabelledMergeRequest], judged: list[Ju
             for label in row.findings:
                 if label not in found[row.id] and label.severity >= Severity.HIGH:
                     print(
-                        f"    {row.id} {row.language} {label.severity} {label.path}:{label.line} {label.title}"
+                        f"    {row.id} {row.language} {label.severity}",
+                        f"{label.path}:{label.line} {label.title}",
                     )
         return
     for one in judged:
         if one.agrees == (show == "right"):
             issue = one.issue
             print(
-                f"    {one.row.id} {issue.path}:{issue.line} {issue.rule}: {issue.title}\n        {issue.quote}"
+                f"    {one.row.id} {issue.path}:{issue.line} {issue.rule}: {issue.title}\n       ",
+                issue.quote,
             )
             if one.label is not None:
                 print(f"        label: {one.label.severity} {one.label.category} {one.label.title}")

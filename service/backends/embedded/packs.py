@@ -45,8 +45,9 @@ class Rule(Record):
     `unit` is what a `regex` is searched in: a line, a statement (SQL statement, Dockerfile instruction with
     its continuations, top-level HCL block, YAML document) or the whole text at hand. `at` names the
     metavariable or group whose line the issue stands on. `unless` is searched in the match (structural) or
-    the unit (regex), `unless_file` and `with_file` in all of the file's text at hand; `unless_other` in that of the
-    other side of the change. `{NAME}` in the two former and in `title` stands for the captured text. `needs` are literals of which one must occur in the text.
+    the unit (regex), `unless_file` and `with_file` in the file's text at hand, `unless_other` in that of the
+    other side of the change. `{NAME}` in `title`, `unless_file` and `with_file` stands for the captured text.
+    `needs` are literals of which one must occur in the text.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
