@@ -46,7 +46,7 @@ _PHRASES: Final = tuple(
     for parts in (
         # ignore all previous instructions
         (
-            r"\b(?:ignore|disregard|forget|override|bypass|skip|drop)",
+            r"\b(?!drop constraint)(?:ignore|disregard|forget|override|bypass|skip|drop)",
             rf"(?: (?:all|any|of|my|every|{_PAST}))*(?: (?:review|system|severity|safety))? {_ORDERS}\b",
             r"(?: (?:above|before|so far|given))?",
         ),

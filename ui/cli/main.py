@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "train": Command("train", "Train a model: the severity rater, or a language model's adapter."),
     "adapters": Command("adapters", "List, compare, promote and merge trained adapters."),
     "hook": Command("hook", "Review what is pushed: install, uninstall, status, run."),
+    "rules": Command("rules", "List what the embedded finders look for; explain one rule."),
     "config": Command("config", "Show the effective settings and where each came from."),
     "serve": Command("serve", "Serve the review page and the HTTP API."),
     "token": Command("token", "Make, list and revoke the server's access tokens."),

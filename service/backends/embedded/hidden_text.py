@@ -16,16 +16,16 @@ from service.backends.embedded.sources import source_of
 from service.ports import Change
 
 NAME: Final = "hidden-text"
-_HIDDEN_WHY: Final = (
+HIDDEN_WHY: Final = (
     "Bidirectional controls and zero-width characters let code look harmless in a review while the compiler "
     "sees something else (CVE-2021-42574)."
 )
-_HIDDEN_FIX: Final = "Delete them, or write them as escapes where they are really needed."
-_ORDERS_WHY: Final = (
+HIDDEN_FIX: Final = "Delete them, or write them as escapes where they are really needed."
+ORDERS_WHY: Final = (
     "Code that tells its reviewer what to say tries to get something past the review. Terazi reports such "
     "text and does not follow it."
 )
-_ORDERS_FIX: Final = "Remove the text, and look closely at what stands around it."
+ORDERS_FIX: Final = "Remove the text, and look closely at what stands around it."
 # Where orders to a model are the subject matter.
 _PROMPTS: Final = re.compile(
     r"(?i)(?:^|/)(?:prompts?|agents?|llm|skills)(?:/|[._-])|prompts?\.\w+$|(?:AGENTS|CLAUDE)\.md$"
@@ -47,8 +47,8 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
                 "text/hidden-characters",
                 Category.SECURITY,
                 title,
-                _HIDDEN_WHY,
-                _HIDDEN_FIX,
+                HIDDEN_WHY,
+                HIDDEN_FIX,
             )
         elif not about_prompts and addresses_reviewer(text):
             title = "Text in the change gives orders to an automatic reviewer"
@@ -59,6 +59,6 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
                 "text/orders-to-reviewer",
                 Category.SECURITY,
                 title,
-                _ORDERS_WHY,
-                _ORDERS_FIX,
+                ORDERS_WHY,
+                ORDERS_FIX,
             )

@@ -13,7 +13,7 @@ from service.backends.embedded.matching import Match, filled
 from service.backends.embedded.sources import Source
 
 # How alike (0 to 1) a removed line and its replacement are at least.
-_ALIKE: Final = 0.5
+_ALIKE: Final = 0.6
 
 
 def issue_of(match: Match, source: Source, finder: str) -> Issue:

@@ -24,6 +24,32 @@ from service.ports import Change, Chunk, Found, Plan
 
 NAME: Final = "ruff"
 _TIMEOUT_S: Final = 60
+# Modules that ruff's rules speak of.
+_MODULES: Final = (
+    "asyncio",
+    "contextvars",
+    "functools",
+    "hashlib",
+    "httpx",
+    "itertools",
+    "jinja2",
+    "marshal",
+    "mako",
+    "os",
+    "paramiko",
+    "pickle",
+    "requests",
+    "shelve",
+    "ssl",
+    "subprocess",
+    "tarfile",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib",
+    "yaml",
+    "zipfile",
+)
 _FILES_PER_CHUNK: Final = 100
 
 
@@ -96,8 +122,17 @@ def _written(chunk: Chunk, folder: Path) -> Iterator[tuple[str, tuple[Source, Fr
         source = source_of(chunk.change, file, Side.NEW)
         for number, fragment in enumerate(source.fragments):
             name = f"f{place}_{number}.py"
-            (folder / name).write_text(fragment.text, encoding="utf-8", errors="replace")
-            yield name, (source, fragment)
+            complete = fragment if source.whole else _with_imports(fragment)
+            (folder / name).write_text(complete.text, encoding="utf-8", errors="replace")
+            yield name, (source, complete)
+
+
+def _with_imports(fragment: Fragment) -> Fragment:
+    """The piece with the imports it seems to rely on: ruff follows names to their modules."""
+    used = [name for name in _MODULES if re.search(rf"(?<![\w.]){name}\.", fragment.text)]
+    missing = [name for name in used if not re.search(rf"(?m)^\s*(?:import|from).*\b{name}\b", fragment.text)]
+    head = "".join(f"import {name}\n" for name in missing)
+    return Fragment(head + fragment.text, (*(None for _ in missing), *fragment.numbers))
 
 
 def _issue(row: dict[str, Any], pieces: dict[str, tuple[Source, Fragment]]) -> Issue | None:

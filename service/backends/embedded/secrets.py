@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from review_data.domain import Category, FileChange, Issue, Side
 from review_data.secrets import Secret, find_secrets, is_placeholder
@@ -10,11 +11,11 @@ from service.backends.embedded.issues import plain_issue
 from service.backends.embedded.sources import Source, is_test_path, source_of
 from service.ports import Change
 
-_WHY = (
+WHY: Final = (
     "Whoever can read the repository, a fork, a clone or a build log can use it, and it stays in the history "
     "after it is deleted."
 )
-_FIX = "Revoke it, read it from the environment or a secret store, and issue a new one."
+FIX: Final = "Revoke it, read it from the environment or a secret store, and issue a new one."
 
 
 def exposed_secrets(change: Change, file: FileChange) -> Iterable[Issue]:
@@ -46,7 +47,7 @@ def _issue(secret: Secret, source: Source, line: int) -> Issue:
     what = f"the value of `{secret.name}`" if secret.name else _article(secret.kind)
     rule = f"secrets/{'provider-format' if secret.certain else 'hard-coded'}"
     return plain_issue(
-        source, line, "secrets", rule, Category.SECURITY, f"Secret in the code: {what}", _WHY, _FIX
+        source, line, "secrets", rule, Category.SECURITY, f"Secret in the code: {what}", WHY, FIX
     )
 
 
