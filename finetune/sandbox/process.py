@@ -39,7 +39,6 @@ BOX_ENVIRONMENT = {
 }
 GRACE_S = 5.0
 PARTNER_S = 1.0
-SIGXCPU_EXITS = (-signal.SIGXCPU, -signal.SIGKILL)
 
 
 class SandboxFailed(ToolError):
@@ -304,6 +303,7 @@ def _conclude(run: Running) -> Ran:
 def _ending(code: int | None, cpu_s: float | None, limits: Limits) -> Ending:
     if code is None or cpu_s is None:
         return Ending.CUT
-    if code in SIGXCPU_EXITS and cpu_s >= limits.cpu_s - 0.1:
+    # The accounting of a killed process lags behind by a few ticks.
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and cpu_s > limits.cpu_s - 0.5):
         return Ending.CPU_TIME
     return Ending.SIGNALLED if code < 0 else Ending.EXITED

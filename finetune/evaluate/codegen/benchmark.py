@@ -6,6 +6,7 @@ it in the sandbox. Each benchmark is a file of its own; `catalog.py` lists them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,6 +46,11 @@ class Prompt(Record):
     text: str = ""
     stop: tuple[str, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """16 hex digits that change with the prompt, so that a kept answer is never taken for another's."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
 
 class Sample(Record):
     """One answer, kept raw. `index` counts the samples of one task; the published form has the first two."""
@@ -58,6 +64,7 @@ class Sample(Record):
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_digest: str = ""
 
 
 class Answer(Record):

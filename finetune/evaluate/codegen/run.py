@@ -5,6 +5,8 @@ Composes the other files of this folder; owns the order of the steps and the run
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from finetune.evaluate.codegen.benchmark import Benchmark, Mode, Sample
 from finetune.evaluate.codegen.catalog import open_benchmark
 from finetune.evaluate.codegen.compare import BestCheckpoint, Comparison, best_checkpoints, compare
 from finetune.evaluate.codegen.files import read_samples
-from finetune.evaluate.codegen.generate import EndpointGenerator, Generator, SampleFile, generate_missing
+from finetune.evaluate.codegen.generate import EndpointGenerator, Generator, generate_missing
 from finetune.evaluate.codegen.local import LocalGenerator
 from finetune.evaluate.codegen.score import SystemScore, score
 from finetune.evaluate.codegen.systems import BASE, System, local_systems, served_systems
+from finetune.evaluate.kept import KeptRows
 from finetune.sandbox.machine import Sandbox, open_sandbox
 from finetune.sandbox.process import Limits
 from review_data.domain import Record
@@ -60,6 +63,19 @@ class Options(Record):
         if self.n > 1 and self.temperature == 0:
             raise UserError("--n above 1 needs a --temperature above 0: greedy samples are all the same")
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
+
+    def settings(self) -> dict[str, object]:
+        """What the answers in a folder have in common."""
+        about = {"benchmark": self.benchmark, "mode": self.mode, "seed": self.seed}
+        source = {"endpoint": bool(self.endpoint), "model": self.model}
+        return {**about, **source, **self.sampling().model_dump()}
+
+    def folder(self) -> Path:
+        """--out, or a folder named after the settings: the same command finds its answers again."""
+        if self.out is not None:
+            return self.out
+        digest = hashlib.sha256(json.dumps([self.settings(), self.endpoint]).encode()).hexdigest()[:8]
+        return Path("evaluations") / f"{self.benchmark}-{self.mode}-{digest}"
 
 
 class CodegenReport(Record):
@@ -111,36 +127,30 @@ def _generated(
     options: Options, benchmark: Benchmark, on_progress: Callable[[int, int], None] | None
 ) -> tuple[tuple[System, ...], dict[str, list[Sample]]]:
     """Answers of the asked systems, from the run's folder as far as they are there."""
-    if options.out is None:
-        raise UserError("--out: name a folder for the raw answers, so that an interruption costs nothing")
-    sampling = options.sampling()
-    systems, generator = _open(options, sampling)
-    settings = {
-        "benchmark": options.benchmark,
-        "mode": options.mode,
-        "seed": options.seed,
-        **sampling.model_dump(),
-    }
-    file = SampleFile(options.out / "samples.jsonl", settings)
+    systems, generator = _open(options)
+    kept = KeptRows(options.folder() / "samples.jsonl", Sample, options.settings())
     generate_missing(
         benchmark,
         systems,
         generator,
-        file,
+        kept,
         mode=options.mode,
         samples_per_task=options.n,
         on_progress=on_progress,
     )
-    tasks = {problem.id for problem in benchmark.problems}
+    digests = {problem.id: problem.prompt(options.mode).digest for problem in benchmark.problems}
     wanted = {system.name for system in systems}
-    kept = [
-        one for one in file.samples if one.task_id in tasks and one.system in wanted and one.index < options.n
+    chosen = [
+        one
+        for one in kept.rows
+        if digests.get(one.task_id) == one.prompt_digest and one.system in wanted and one.index < options.n
     ]
-    return systems, _by_system(kept)
+    return systems, _by_system(chosen)
 
 
-def _open(options: Options, sampling: Sampling) -> tuple[tuple[System, ...], Generator]:
+def _open(options: Options) -> tuple[tuple[System, ...], Generator]:
     """The systems and where their answers come from: an endpoint, or this process."""
+    sampling = options.sampling()
     if options.endpoint:
         client = Client(options.endpoint)
         systems = served_systems(client.models(), options.adapters, options.checkpoints)

@@ -56,14 +56,16 @@ def command(
     timeout_s: Annotated[int | None, typer.Option("--timeout", help="CPU seconds per test.")] = None,
     workers: Annotated[int, typer.Option(help="Tests at once.")] = 2,
     allow_weaker: Annotated[bool, typer.Option("--allow-weaker", help="Run without namespaces.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Run folder: raw answers, report.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for raw answers and report.", show_default="evaluations/...")
+    ] = None,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
 ) -> None:
     """Score code generation by running the answers: pass@k, intervals, outcomes, paired comparisons."""
     options = make_options(ctx.params)
     report = run(options)
-    if options.out is not None:
-        write_report(options.out, report)
+    if options.out is not None or options.samples is None:
+        write_report(options.folder(), report)
     print(PRINTED[format](report), end="")
 
 

@@ -1,0 +1,1 @@
+"""Explanations compared in pairs by a teacher model."""
