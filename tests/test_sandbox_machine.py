@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,8 @@ def test_the_weaker_sandbox_still_limits_memory_and_time(tmp_path: Path) -> None
         [1, [2, (3, "x")]],
         {1: {2, 3}, (4, 5): frozenset({6})},
         1 + 2j,
+        Decimal("1.10"),
+        Fraction(1, 3),
     ],
 )
 def test_values_cross_the_wire_unchanged(value: object) -> None:

@@ -10,7 +10,6 @@ import builtins
 import json
 import os
 import reprlib
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -123,8 +122,11 @@ def verdict(link: Link, exam: dict[str, Any]) -> dict[str, Any]:
         return judge(link, exam)
     except Gone as gone:
         return {"outcome": "gone", "detail": f"{link.last_call} {gone}".strip()}
-    except BaseException:
-        return {"outcome": "harness-error", "detail": traceback.format_exc()[-500:]}
+    except BaseException as error:
+        return {
+            "outcome": "harness-error",
+            "detail": f"the benchmark's own test failed to run: {error!r}"[:500],
+        }
 
 
 def main() -> None:

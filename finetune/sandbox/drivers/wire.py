@@ -7,17 +7,18 @@ the cells, standard library only, and in the parent.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import math
 from collections import deque
-from decimal import Decimal
-from fractions import Fraction
 from types import GeneratorType
 from typing import Any
 
 MOST_ITEMS = 1_000_000
 SMALL_INT = 1 << 62
+# Their modules take longer to import than a short program to run.
+NUMBERS = {"Decimal": "decimal", "Fraction": "fractions"}
 WALKED: tuple[type, ...] = (
     range,
     map,
@@ -97,7 +98,7 @@ def _tagged_value(value: Any) -> dict[str, Any]:
         return _tagged("bytes", bytes(value).decode("latin-1"))
     if isinstance(value, complex):
         return _tagged("complex", [repr(value.real), repr(value.imag)])
-    if isinstance(value, (Decimal, Fraction)):
+    if type(value).__name__ in NUMBERS:
         return _tagged(type(value).__name__, str(value))
     walked: Any = value
     if isinstance(value, WALKED):
@@ -117,6 +118,10 @@ def _value(plain: Any) -> Any:
     return READERS[plain["t"]](plain["v"])
 
 
+def _number(kind: str, text: str) -> Any:
+    return getattr(importlib.import_module(NUMBERS[kind]), kind)(text)
+
+
 READERS: dict[str, Any] = {
     "int": lambda text: int(text, 16),
     "float": float,
@@ -126,8 +131,8 @@ READERS: dict[str, Any] = {
     "dict": lambda pairs: {_value(key): _value(item) for key, item in pairs},
     "bytes": lambda text: text.encode("latin-1"),
     "complex": lambda parts: complex(float(parts[0]), float(parts[1])),
-    "Decimal": Decimal,
-    "Fraction": Fraction,
+    "Decimal": lambda text: _number("Decimal", text),
+    "Fraction": lambda text: _number("Fraction", text),
     "items": lambda items: Items([_value(item) for item in items]),
     "opaque": lambda kind: Opaque(str(kind)),
 }
