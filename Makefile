@@ -59,7 +59,7 @@ bench: $(VENV)/.dev
 model: $(VENV)/.dev
 	rm -rf runs/severity
 	$(BIN)/terazi train severity --out runs/severity --with-test
-	cp runs/severity/model/* service/backends/embedded/model/
+	cp runs/severity/model/* runs/severity/*.png service/backends/embedded/model/
 	$(BIN)/python bench/rater.py
 
 clean:
