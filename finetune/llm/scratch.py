@@ -23,7 +23,7 @@ CHATML: Final = (
 
 
 class Size(Record):
-    """A decoder's size; `vocabulary` is the most tokens that BPE may make."""
+    """A decoder's size: the most tokens that BPE may make, and the spread of random weights."""
 
     vocabulary: int = 512
     hidden: int = 64
@@ -31,6 +31,7 @@ class Size(Record):
     layers: int = 2
     heads: int = 2
     context: int = 2048
+    spread: float = 0.02
 
 
 def make_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
@@ -73,6 +74,7 @@ def make_model(tokenizer: Any, size: Size, seed: int = 0) -> Any:
         hidden_size=size.hidden,
         intermediate_size=size.intermediate,
         num_hidden_layers=size.layers,
+        initializer_range=size.spread,
         num_attention_heads=size.heads,
         num_key_value_heads=max(1, size.heads // 2),
         max_position_embeddings=size.context,

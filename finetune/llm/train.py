@@ -148,7 +148,13 @@ def _full_disk(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        words = ("No space left", "File too large", "PytorchStreamWriter failed", "file write failed")
+        words = (
+            "No space left",
+            "File too large",
+            "PytorchStreamWriter failed",
+            "file write failed",
+            "inline_container",
+        )
         if not full and not any(word in str(error) for word in words):
             raise
         whole = [path.name for place in folder.glob("stage-*") for path in checkpoints(place)]

@@ -18,6 +18,10 @@ from finetune.llm.run_folder import append_log, rewind_log, seal, thin
 from review_data.errors import ToolError
 
 
+# A pickle that nothing reads, and the library's own card.
+UNUSED = ("training_args.bin", "README.md")
+
+
 class Progress:
     """A bar on a terminal's stderr with loss, tokens per second and time left; silent in a pipe."""
 
@@ -103,7 +107,10 @@ class Watch:
         """Seals the checkpoint that was just written."""
         if state.is_world_process_zero:
             place = Path(args.output_dir)
-            seal(place / f"checkpoint-{state.global_step}", self.run, state.global_step)
+            checkpoint = place / f"checkpoint-{state.global_step}"
+            for name in UNUSED:
+                (checkpoint / name).unlink(missing_ok=True)
+            seal(checkpoint, self.run, state.global_step)
             thin(place)
 
     def close(self) -> None:

@@ -32,26 +32,24 @@ def write_rows(path: Path, values: list[dict[str, str]] | None = None) -> Path:
     return path
 
 
+SHORT = (
+    "system_prompt=Add.",
+    "stages.0.epochs=5",
+    "lora.rank=8",
+    "lora.alpha=32",
+    "optimisation.learning_rate=1e-2",
+    "optimisation.batch=8",
+    "length.tokens=128",
+    "watch.every=2",
+    "watch.checkpoint=4",
+    "watch.patience=0",
+)
+
+
 def short_recipe(base: Path, data: Path, *assignments: str) -> recipes.Recipe:
-    """`deep` cut down to a few steps of the tiny base."""
-    return recipes.override(
-        recipes.load("deep"),
-        (
-            f"base={base}",
-            "system_prompt=Add.",
-            f"stages.0.data=['{data}']",
-            "stages.0.epochs=3",
-            "lora.rank=8",
-            "lora.alpha=16",
-            "optimisation.learning_rate=1e-2",
-            "optimisation.batch=8",
-            "length.tokens=128",
-            "watch.every=2",
-            "watch.checkpoint=4",
-            "watch.patience=0",
-            *assignments,
-        ),
-    )
+    """`deep` cut down to 20 steps of the tiny base."""
+    places = (f"base={base}", f"stages.0.data=['{data}']")
+    return recipes.override(recipes.load("deep"), (*places, *SHORT, *assignments))
 
 
 def prepared(base: Path, data: Path, *assignments: str) -> Prepared:
@@ -63,7 +61,9 @@ def prepared(base: Path, data: Path, *assignments: str) -> Prepared:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer Qwen2 with ChatML, its pad and end tokens apart."""
     texts = [f"{question} {THINKING}{answer}" for question, answer in QUESTIONS]
-    return make(tmp_path_factory.mktemp("base") / "tiny", texts, Size(hidden=64, intermediate=128))
+    return make(
+        tmp_path_factory.mktemp("base") / "tiny", texts, Size(hidden=64, intermediate=128, spread=0.1)
+    )
 
 
 @pytest.fixture(scope="session")
