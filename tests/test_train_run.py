@@ -11,6 +11,7 @@ import pytest
 from finetune.adapters.manifest import read_manifest
 from finetune.llm import tokens
 from finetune.llm.base import folder_hash, load_model, load_tokenizer
+from finetune.llm.order import GroupedOrder
 from finetune.llm.prepare import describe
 from finetune.llm.run_folder import is_whole, read_facts, read_log, usable
 from finetune.llm.train import Trained, train
@@ -225,3 +226,34 @@ def test_the_dry_run_shows_rows_mask_steps_memory_and_time(tiny_base: Path, sums
         "GiB",
     ):
         assert part in shown
+
+
+def test_the_loss_on_a_cpu_is_the_libraries_loss(tiny_base: Path, sums: Path, tmp_path: Path) -> None:
+    """Computing the output layer at the learned positions alone changes no token's loss."""
+    from finetune.llm.trainer import fused_loss, supervised_loss
+
+    ready = prepared(tiny_base, sums)
+    model = open_model(ready.facts.recipe, ready.facts.plan, None)
+    trainer = build(ready.facts, 1, model, ready, ready.stages[0], tmp_path, [])
+    batch = next(iter(trainer.get_train_dataloader()))
+    ours, theirs = supervised_loss(model, batch), fused_loss(model, batch)
+    assert ours.shape == theirs.shape
+    assert ours.allclose(theirs, atol=1e-5)
+    assert float(trainer.compute_loss(model, batch).detach()) == pytest.approx(
+        float(model(**batch).loss.detach()), abs=1e-5
+    )
+
+
+def test_the_order_of_rows_follows_from_seed_and_epoch_alone() -> None:
+    """Every row once, micro-batches of like length in no order of length, another order each epoch."""
+    lengths = [number % 50 + 1 for number in range(400)]
+    order = GroupedOrder(lengths, 4, seed=1)
+    first = list(order)
+    assert sorted(first) == list(range(400))
+    assert list(order) == first
+    order.set_epoch(1)
+    assert list(order) != first
+    batches = [[lengths[row] for row in first[at : at + 4]] for at in range(0, 400, 4)]
+    assert sum(max(batch) - min(batch) for batch in batches) / len(batches) < 4
+    longest = [max(batch) for batch in batches]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))

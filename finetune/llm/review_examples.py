@@ -22,7 +22,7 @@ from review_data.dataset import (
     merge_requests,
 )
 from review_data.diff import parse_diff
-from review_data.domain import Category, FileChange, Issue, Side
+from review_data.domain import Category, FileChange, Issue, MergeRequest, Side
 from review_data.errors import UserError
 from review_data.prompts import (
     MAX_QUOTE,
@@ -33,11 +33,13 @@ from review_data.prompts import (
     find_messages,
     nonce_for,
     rate_messages,
-    render_file,
     shown_text,
 )
 from review_data.replies import LABELS, FoundIssue, explain_completion, find_completion
 from review_data.untrusted import one_line
+from service.backends.chunking import Layout, estimate_tokens, lay_out
+from service.ports import Change
+from service.rating import NoFiles
 
 SECRET: Final = b"training"
 
@@ -45,7 +47,7 @@ SECRET: Final = b"training"
 def review_examples(split: Split, data: Data) -> tuple[Example, ...]:
     """Every chosen task's conversations of one packaged split."""
     made = {"find": _find, "rate": _rate, "explain": _explain}
-    return tuple(example for task in data.tasks for example in made[task](split, data.wording))
+    return tuple(example for task in data.tasks for example in made[task](split, data))
 
 
 def wording_comments() -> tuple[LabelledComment, ...]:
@@ -83,14 +85,14 @@ def finding_issue(finding: LabelledFinding, file: FileChange | None) -> Issue:
     )
 
 
-def _rate(split: Split, wording: bool) -> Iterator[Example]:
-    for identifier, chunk, issue, project, row in _rated(split, wording):
+def _rate(split: Split, data: Data) -> Iterator[Example]:
+    for identifier, chunk, issue, project, row in _rated(split, data):
         messages = rate_messages(chunk, issue, nonce=nonce_for(chunk, SECRET), project=project)
         yield _example(f"{identifier}/rate", "rate", messages, row.severity.label)
 
 
-def _explain(split: Split, wording: bool) -> Iterator[Example]:
-    for identifier, chunk, issue, project, row in _rated(split, wording):
+def _explain(split: Split, data: Data) -> Iterator[Example]:
+    for identifier, chunk, issue, project, row in _rated(split, data):
         if not row.explanation:
             continue
         nonce = nonce_for(chunk, SECRET)
@@ -101,20 +103,30 @@ def _explain(split: Split, wording: bool) -> Iterator[Example]:
         )
 
 
-def _find(split: Split, wording: bool) -> Iterator[Example]:
+def _find(split: Split, data: Data) -> Iterator[Example]:
     for request in merge_requests(split):
-        for file in parse_diff(request.diff).files:
-            if not file.hunks:
-                continue
-            chunk = render_file(file)
-            messages = find_messages(chunk, nonce=nonce_for(chunk, SECRET), project=request.project)
+        layout = _layout(request, data)
+        for chunk in layout.plan.chunks:
+            file, text = chunk.files[0], layout.texts[chunk.id]
+            messages = find_messages(text, nonce=nonce_for(text, SECRET), project=request.project)
             answer = find_completion(_issues_of(request, file))
-            yield _example(f"{request.id}/{file.path}/find", "find", messages, answer)
+            yield _example(f"{request.id}/{chunk.id}/find", "find", messages, answer)
+
+
+def _layout(request: LabelledMergeRequest, data: Data) -> Layout:
+    """The chunks that a server with this budget would be shown, tokens estimated from above."""
+    files = parse_diff(request.diff).files
+    change = Change(MergeRequest(project=request.project, files=files), NoFiles())
+    return lay_out(change, estimate_tokens, data.chunk_tokens, "part")
 
 
 def _issues_of(request: LabelledMergeRequest, file: FileChange) -> list[FoundIssue]:
-    """The file's labelled findings, the worst first, as a find reply states them."""
-    own = [finding for finding in request.findings if finding.path in (file.path, file.old_path)]
+    """The labelled findings on the lines that the chunk shows, the worst first, as a reply states them."""
+    own = [
+        finding
+        for finding in request.findings
+        if finding.path == file.path and file.line(finding.line, finding.side) is not None
+    ]
     own.sort(key=lambda finding: (-finding.severity.rank, finding.line))
     return [_found(finding, file) for finding in own]
 
@@ -130,16 +142,17 @@ def _found(finding: LabelledFinding, file: FileChange) -> FoundIssue:
 
 
 def _rated(
-    split: Split, wording: bool
+    split: Split, data: Data
 ) -> Iterator[tuple[str, str, Issue, str, LabelledFinding | LabelledComment]]:
     """(id, chunk, issue, project, labelled row) of every severity label in a split."""
     for request in merge_requests(split):
-        files = {file.path: file for file in parse_diff(request.diff).files}
+        layout = _layout(request, data)
+        files = {file.path: file for file in layout.change.request.files}
         for number, finding in enumerate(request.findings):
-            file = files.get(finding.path)
-            chunk = render_file(file) if file else NO_DIFF
-            yield f"{request.id}#{number}", chunk, finding_issue(finding, file), request.project, finding
-    more = wording_comments() if wording and split == "train" else ()
+            issue = finding_issue(finding, files.get(finding.path))
+            chunk = layout.text_for(issue) or NO_DIFF
+            yield f"{request.id}#{number}", chunk, issue, request.project, finding
+    more = wording_comments() if data.wording and split == "train" else ()
     for line, comment in enumerate((*comments(split), *more), start=1):
         yield comment.id, NO_DIFF, comment_issue(comment, line), "", comment
 

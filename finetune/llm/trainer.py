@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from finetune.llm.base import load_model
 from finetune.llm.hardware import Machine, Plan
+from finetune.llm.order import GroupedOrder
 from finetune.llm.prepare import Prepared, StageRows
 from finetune.llm.run_folder import RunFacts
 from finetune.llm.tokens import IGNORED, Encoded
@@ -98,7 +99,6 @@ def _arguments(recipe: Recipe, stage: Stage, plan: Plan, machine: Machine, folde
         packing=plan.packing,
         packing_strategy="bfd",
         dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="random" if plan.packing else "group_by_length",
         logging_steps=1,
         logging_nan_inf_filter=False,
         eval_strategy="steps",
@@ -123,32 +123,33 @@ def _dataset(rows: Sequence[Encoded], tokens: int, packing: bool) -> Any:
 
 
 def _trainer_class(label_ids: Sequence[int], label_weight: float) -> Any:
-    """SFTTrainer, with severity labels counted `label_weight` times in the mean over supervised tokens."""
+    """SFTTrainer with this project's row order, and its loss: the weighted mean over supervised tokens."""
     import torch
     from trl import SFTTrainer
 
-    class WeightedTrainer(SFTTrainer):  # type: ignore[misc]
+    class OwnTrainer(SFTTrainer):  # type: ignore[misc]
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            if label_weight == 1 or return_outputs:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             weights = token_weights(inputs["labels"], label_ids, label_weight)
-            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             self._count(inputs)
+            direct = self.args.device.type == "cpu" and self.accelerator.num_processes == 1
+            surprise = supervised_loss if direct else fused_loss
             total = weights.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
-            loss = -(outputs.log_probs * weights).sum() / total.clamp(min=1)
+            loss = (surprise(model, inputs) * weights[weights > 0]).sum() / total.clamp(min=1)
             spread = self.args.average_tokens_across_devices and num_items_in_batch is not None
             return loss * self.accelerator.num_processes if spread else loss
 
         def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
-            if label_weight == 1:
-                return super()._get_num_items_in_batch(batch_samples, device)
             total = sum(
                 token_weights(batch["labels"], label_ids, label_weight).sum() for batch in batch_samples
             )
             total = torch.as_tensor(total).to(device)
             return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
+
+        def _get_train_sampler(self, train_dataset: Any = None) -> GroupedOrder:
+            lengths = [len(row) for row in (train_dataset or self.train_dataset)["input_ids"]]
+            return GroupedOrder(lengths, self.args.per_device_train_batch_size, self.args.seed)
 
         def _count(self, inputs: Any) -> None:
             if self.model.training:
@@ -160,7 +161,29 @@ def _trainer_class(label_ids: Sequence[int], label_weight: float) -> Any:
                 self._total_train_tokens
             ]
 
-    return WeightedTrainer
+    return OwnTrainer
+
+
+def fused_loss(model: Any, inputs: Any) -> Any:
+    """Each supervised token's negative log-likelihood, by trl's tiled output layer."""
+    outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+    return -outputs.log_probs[outputs.label_mask]
+
+
+def supervised_loss(model: Any, inputs: Any) -> Any:
+    """The same, with the output layer computed at the supervised positions only.
+
+    Off the GPU trl computes it everywhere, which costs as much as a small base itself. It goes past the
+    distributed wrapper, so it is for one process alone.
+    """
+    from torch.nn.functional import cross_entropy
+
+    base = model.get_base_model()
+    labels = inputs["labels"][:, 1:]
+    mask = labels != IGNORED
+    rest = {name: value for name, value in inputs.items() if name != "labels"}
+    hidden = base.base_model(**rest, use_cache=False).last_hidden_state[:, :-1]
+    return cross_entropy(base.get_output_embeddings()(hidden[mask]).float(), labels[mask], reduction="none")
 
 
 def token_weights(labels: Any, label_ids: Sequence[int], label_weight: float) -> Any:

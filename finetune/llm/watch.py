@@ -17,7 +17,6 @@ from typing import Any
 from finetune.llm.run_folder import append_log, rewind_log, seal, thin
 from review_data.errors import ToolError
 
-
 # A pickle that nothing reads, and the library's own card.
 UNUSED = ("training_args.bin", "README.md")
 

@@ -44,6 +44,8 @@ class Data(Section):
     """`codegen`: share of train rows to set aside where a set has no validation split; 0 refuses it."""
     tasks: tuple[Literal["find", "rate", "explain"], ...] = ("find", "rate", "explain")
     """`review`: which of the reviewer's calls to learn."""
+    chunk_tokens: int = Field(default=3000, ge=64)
+    """`review`: how many tokens of a change are shown at once, as when serving."""
     wording: bool = True
     """`review`: also rate the project-written comments in many voices; they are never validated on."""
     label_weight: float = Field(default=1.0, ge=1, le=1000)
