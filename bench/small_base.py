@@ -4,9 +4,9 @@ usage: python bench/small_base.py FOLDER [--minutes 5] [--seed 0]
 
 The texts are Python's standard library (source of the running interpreter) and the train split's words
 without their labels: titles, comments, explanations, suggestions, project lines and diffs, and the serving
-prompts around them with no answer. The tokenizer is made from the same texts; the prompts' constant lines
-are single tokens in it, so that a small context holds a prompt. The model never sees a label. Prints
-tokens, seconds and loss.
+prompts answered by an explanation. The tokenizer is made from the same texts; what is constant in the
+prompts is a single token in it, so that prompts are short. The model never sees a label. Prints tokens,
+seconds and loss.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import argparse
 import random
 import sysconfig
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from review_data.dataset import LabelledComment
 
 BLOCK, ROWS = 256, 16
 
@@ -38,10 +39,10 @@ def make_base(folder: Path, minutes: float, seed: int) -> str:
     """Tokenizer, random Qwen2, `minutes` of next-token training, saved to `folder`; one line of figures."""
     from finetune.llm.scratch import Size, make_model, make_tokenizer, save
 
-    size = Size(vocabulary=4096, hidden=128, intermediate=384, layers=3, heads=4, context=4096)
+    size = Size(vocabulary=4096, hidden=192, intermediate=512, layers=2, heads=6, context=4096)
     own, library = own_texts(), library_texts(seed)
     tokenizer = make_tokenizer([*own, *library[:300]], size.vocabulary)
-    tokenizer.add_tokens(constant_lines())
+    tokenizer.add_tokens(constant_parts())
     model = make_model(tokenizer, size, seed)
     figures = pretrain(model, tokenizer, own, library, minutes, seed)
     save(model, tokenizer, folder)
@@ -75,33 +76,43 @@ def library_texts(seed: int) -> list[str]:
     return [path.read_text(encoding="utf-8", errors="replace") for path in paths]
 
 
-def prompts() -> list[str]:
-    """The rating prompts of the train split, as chats without an answer."""
-    from finetune.llm.review_examples import review_examples
+def chats(tokenizer: Any) -> list[str]:
+    """The rating prompts of the train split; the answer is the teacher's explanation or the issue's words.
+
+    They teach to look from the answer at the issue. The label is in none of them.
+    """
+    from finetune.llm.review_examples import labelled_prompts
     from finetune.recipes import Data
 
-    return [example.messages[1]["content"] for example in review_examples("train", Data(tasks=("rate",)))]
+    found = []
+    for prompt, row in labelled_prompts("train", Data(chunk_tokens=256)):
+        words = row.comment if isinstance(row, LabelledComment) else row.title
+        chat = [*prompt, {"role": "assistant", "content": row.explanation or words}]
+        found.append(str(tokenizer.apply_chat_template(chat, tokenize=False)))
+    return found
 
 
-def constant_lines() -> list[str]:
-    """Lines that stand in every prompt, longest first."""
-    from review_data.prompts import SYSTEM
+def constant_parts() -> list[str]:
+    """The texts that stand in every rating prompt: the system text, and what lies around issue and change."""
+    from review_data.domain import Category, Issue
+    from review_data.prompts import SYSTEM, rate_messages
 
-    shown = prompts()
-    common = Counter(line for prompt in shown for line in set(prompt.splitlines()))
-    lines = {line for line in SYSTEM.splitlines() if len(line) > 20}
-    lines |= {line for line, count in common.items() if count == len(shown) and len(line) > 8}
-    return sorted(lines, key=len, reverse=True)
+    issue = Issue(path="a", line=7, category=Category.API, title="TITLE", quote="QUOTE", source="x")
+    user = rate_messages("CHUNK", issue, nonce="NONCE")[1]["content"]
+    before, _, rest = user.partition("NONCE")[2].partition("NONCE")
+    task, _, tail = rest.partition("7: QUOTE")
+    return [SYSTEM, task, tail.partition("TITLE")[2], before.partition("CHUNK")[2]]
 
 
 def pretrain(
     model: Any, tokenizer: Any, own: list[str], library: list[str], minutes: float, seed: int
 ) -> str:
-    """Next-token training on random blocks, half from the own texts, until the time is up."""
+    """Next-token training on random blocks: half chats, a quarter texts, a quarter library, for `minutes`."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    streams = [_stream(tokenizer, [*own, *prompts()], seed), _stream(tokenizer, library[:400], seed)]
+    sources = (chats(tokenizer), own, library[:400])
+    streams = [_stream(tokenizer, texts, seed) for texts in sources]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.05, betas=(0.9, 0.95))
     start, step, last = time.monotonic(), 0, 0.0
     model.train()
@@ -134,7 +145,7 @@ def _blocks(streams: list[Any], generator: Any) -> Any:
 
     rows = []
     for number in range(ROWS):
-        stream = streams[number % 4 == 3]
+        stream = streams[(0, 0, 1, 2)[number % 4]]
         at = int(torch.randint(len(stream) - BLOCK, (1,), generator=generator))
         rows.append(stream[at : at + BLOCK])
     return torch.stack(rows)

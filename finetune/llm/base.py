@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from finetune.llm.hardware import DType
+from finetune.llm.hub import reachable
 from finetune.recipes import Recipe
 from review_data.domain import Record
 from review_data.errors import MissingExtra, UserError
@@ -57,7 +58,9 @@ def load_config(name: str, revision: str) -> Any:
     """The base's configuration."""
     from transformers import AutoConfig
 
-    return _loaded(name, lambda: AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False))
+    return _loaded(
+        name, lambda here: AutoConfig.from_pretrained(name, revision=revision, local_files_only=here)
+    )
 
 
 def load_tokenizer(name: str, revision: str) -> Any:
@@ -65,7 +68,7 @@ def load_tokenizer(name: str, revision: str) -> Any:
     from transformers import AutoTokenizer
 
     return _loaded(
-        name, lambda: AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        name, lambda here: AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=here)
     )
 
 
@@ -76,13 +79,13 @@ def load_model(name: str, revision: str, dtype: DType, attention: str = "sdpa") 
 
     return _loaded(
         name,
-        lambda: AutoModelForCausalLM.from_pretrained(
+        lambda here: AutoModelForCausalLM.from_pretrained(
             name,
             revision=revision,
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
             use_safetensors=True,
-            trust_remote_code=False,
+            local_files_only=here,
         ),
     )
 
@@ -103,15 +106,18 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _loaded(name: str, load: Callable[[], _T]) -> _T:
+def _loaded(name: str, load: Callable[[bool], _T]) -> _T:
+    """What `load` gives; it is told whether to use local files alone."""
     _refuse_bad_folder(name)
+    here = Path(name).exists() or not reachable()
     try:
-        return load()
+        return load(here)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        if here and not Path(name).exists():
+            reason = "the hub can't be reached, and the model is not in the local cache"
         raise UserError(
-            f"the base model `{name}` can't be loaded: {reason}; check the connection to the hub and the "
-            "name, or "
+            f"the base model `{name}` can't be loaded: {reason}; check the connection and the name, or "
             "download the model and give its folder with --base"
         ) from None
 

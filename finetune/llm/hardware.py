@@ -16,7 +16,7 @@ from review_data.errors import UserError
 
 DType = Literal["float32", "float16", "bfloat16"]
 BYTES: Final[dict[str, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-CPU_ROWS: Final = 4
+CPU_TOKENS: Final = 4096
 GPU_TOKENS: Final = 32_768
 ROOM: Final = 0.85
 
@@ -184,7 +184,8 @@ def activation_bytes(shape: Shape, tokens: int, dtype: DType, checkpointing: boo
 
 def _micro_batches(share: int, machine: Machine, row: int, packing: bool) -> list[int]:
     """Divisors of a process's share of the batch, largest first, within what was measured to be useful."""
-    most = 1 if packing else (CPU_ROWS if machine.kind == "cpu" else max(1, GPU_TOKENS // row))
+    tokens = CPU_TOKENS if machine.kind == "cpu" else GPU_TOKENS
+    most = 1 if packing else max(1, tokens // row)
     return [rows for rows in range(min(share, most), 0, -1) if share % rows == 0]
 
 

@@ -85,6 +85,14 @@ def finding_issue(finding: LabelledFinding, file: FileChange | None) -> Issue:
     )
 
 
+def labelled_prompts(
+    split: Split, data: Data
+) -> Iterator[tuple[Sequence[Message], LabelledFinding | LabelledComment]]:
+    """Every rating prompt of a split with the labelled row it asks about."""
+    for _, chunk, issue, project, row in _rated(split, data):
+        yield rate_messages(chunk, issue, nonce=nonce_for(chunk, SECRET), project=project), row
+
+
 def _rate(split: Split, data: Data) -> Iterator[Example]:
     for identifier, chunk, issue, project, row in _rated(split, data):
         messages = rate_messages(chunk, issue, nonce=nonce_for(chunk, SECRET), project=project)

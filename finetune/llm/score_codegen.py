@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -94,17 +95,15 @@ class CodegenScorer:
 
 
 def samples_of(statement: str) -> tuple[Sample, ...]:
-    """The sample tests that a statement shows under headings such as "Input" and "Output" below "Examples"."""
-    heading = re.compile(
-        rf"^[ \t#*]*({_HEADING.format(word='input')}|{_HEADING.format(word='output')}|note|explanation)[ \t*]*$",
-        re.IGNORECASE | re.MULTILINE,
-    )
+    """The sample tests that a statement shows, under headings such as "Input" and "Output"."""
+    words = "|".join((_HEADING.format(word="input"), _HEADING.format(word="output"), "note", "explanation"))
+    heading = re.compile(rf"^[ \t#*]*({words})[ \t*]*$", re.IGNORECASE | re.MULTILINE)
     after = re.split(r"^[ \t#*-]*(?:examples?|samples?)\b.*$", statement, maxsplit=1, flags=re.I | re.M)
     parts = heading.split(after[-1] if len(after) > 1 else statement)[1:]
     pairs = list(zip(parts[::2], parts[1::2], strict=False))
     return tuple(
         Sample(_bare(text), _bare(answer))
-        for (word, text), (next_word, answer) in zip(pairs, pairs[1:], strict=False)
+        for (word, text), (next_word, answer) in pairwise(pairs)
         if "input" in word.lower() and "output" in next_word.lower() and _bare(answer)
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finetune.llm.decontaminate import load_problems
+from finetune.llm.hub import reachable
 from review_data.codegen_sets import CodegenRow, Target, check, load, with_validation
 from review_data.errors import DataError, MissingExtra, UserError
 
@@ -51,6 +52,11 @@ def _from_hub(name: str) -> Iterator[tuple[str, int, Mapping[str, object]]]:
         import datasets
     except ImportError:
         raise MissingExtra("train", "fetching a data set", "datasets") from None
+    if not reachable() and not datasets.config.HF_HUB_OFFLINE:
+        raise UserError(
+            f"the data set `{name}` can't be fetched: the hub can't be reached; check the connection, or "
+            "download it and name the file with --data"
+        )
     try:
         parts = datasets.load_dataset(name)
     except Exception as error:  # every transport, cache and permission error ends here: there is no data
