@@ -30,7 +30,7 @@ class Form(StrEnum):
     EXPLAIN = "explain"
 
 
-MAX_TOKENS: Final = {Form.FIND: 1600, Form.RATE: 1, Form.EXPLAIN: 500}
+MAX_TOKENS: Final = {Form.FIND: 1200, Form.RATE: 1, Form.EXPLAIN: 320}
 
 
 @dataclass(frozen=True, slots=True)
