@@ -20,6 +20,7 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.backends.asking import LanguageModel
+    from service.backends.endpoint.model import EndpointModel
 
 log = logging.getLogger("terazi")
 
@@ -83,25 +84,35 @@ def _embedded(settings: Settings) -> Backend:
     return Backend(embedded_finders(), EmbeddedRater())
 
 
-def _endpoint(settings: Settings) -> Backend:
-    from service.backends.endpoint.address import api_key, notice, parse_address
+def open_endpoint_model(settings: Settings) -> EndpointModel:
+    """The model behind the endpoint, not connected yet; `SettingsError` for a URL that is none."""
+    from service.backends.endpoint.address import api_key, parse_address
     from service.backends.endpoint.model import EndpointModel
     from service.backends.endpoint.wire import Wire
 
     address = parse_address(settings.endpoint)
-    key = api_key(address, os.environ)
-    warning = notice(address, key)
-    if warning is not None:
-        log.warning("%s", warning)
     wire = Wire(
-        address, key=key, timeout_s=settings.endpoint_timeout_s, concurrency=settings.endpoint_concurrency
+        address,
+        key=api_key(address, os.environ),
+        timeout_s=settings.endpoint_timeout_s,
+        concurrency=settings.endpoint_concurrency,
     )
-    model = EndpointModel(
+    return EndpointModel(
         wire,
         settings.adapter or settings.model,
         concurrency=settings.endpoint_concurrency,
         temperature=settings.label_temperature,
     )
+
+
+def _endpoint(settings: Settings) -> Backend:
+    from service.backends.endpoint.address import api_key, notice
+
+    model = open_endpoint_model(settings)
+    address = model.wire.address
+    warning = notice(address, api_key(address, os.environ))
+    if warning is not None:
+        log.warning("%s", warning)
     served = model.peek()
     base = settings.model or ((served.asked.parent or served.asked.name) if served else "")
     return _model_backend(model, "endpoint", base, settings.adapter, settings)
