@@ -13,6 +13,7 @@ import pytest
 
 from finetune.sandbox.machine import Sandbox, open_sandbox
 from review_data.errors import UserError
+from tests.support import tiny_model
 from tests.support.vllm import VllmServer
 from ui.cli.main import main
 
@@ -176,3 +177,23 @@ def test_two_adapters_are_generated_scored_and_compared_by_the_real_vllm(
     again = evaluate(capsys, *args, "--endpoint", vllm_server.url)
     assert again == found
     assert rows(tmp_path / "samples.jsonl") == samples
+
+
+def test_base_and_adapters_generate_in_this_process_too(
+    tiny_models: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Without a server: each adapter answers differently from the base, which is unchanged after them."""
+    names = [name for name in tiny_models if name != tiny_model.BASE]
+    adapters = ",".join(["base", *(f"{name}={tiny_models[name]}" for name in names)])
+    args = [*LIVECODEBENCH, "--platform", "leetcode", "--difficulty", "hard", "--max-tokens", "8"]
+    args += ["--backend", "local", "--model", str(tiny_models[tiny_model.BASE])]
+    found = evaluate(capsys, *args, "--adapters", adapters, "--out", str(tmp_path / "all"))
+    assert [system["name"] for system in found["systems"]] == ["base", *names]
+    replies = {
+        name: [row["completion"] for row in rows(tmp_path / "all" / "samples.jsonl") if row["system"] == name]
+        for name in ["base", *names]
+    }
+    assert all(len(texts) == 2 for texts in replies.values())
+    assert len({tuple(texts) for texts in replies.values()}) == 3
+    evaluate(capsys, *args, "--adapters", "base", "--out", str(tmp_path / "base"))
+    assert [row["completion"] for row in rows(tmp_path / "base" / "samples.jsonl")] == replies["base"]

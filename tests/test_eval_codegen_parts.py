@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from finetune.evaluate.client import Served
 from finetune.evaluate.codegen.answers import read_chat, read_last_fence
 from finetune.evaluate.codegen.benchmark import Mode, Sample
 from finetune.evaluate.codegen.catalog import open_benchmark
@@ -28,6 +27,7 @@ from finetune.sandbox.machine import Sandbox, open_sandbox
 from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.errors import DataError, UserError
+from service.backends.endpoint.served import ServedModel
 from tests.support.openai_script import scripted_server
 from ui.cli.main import main
 
@@ -191,9 +191,12 @@ def test_samples_of_unknown_tasks_are_refused(tmp_path: Path) -> None:
 
 
 SERVED = [
-    Served(id="qwen"),
-    *(Served(id=name, parent="qwen") for name in ("deep", "deep-checkpoint-100", "deep-200", "deeper-300")),
-    *(Served(id=name, parent="qwen") for name in ("diverse@100", "diverse-step-200")),
+    ServedModel("qwen", None, "", None, ""),
+    *(
+        ServedModel(name, "qwen", "", None, "")
+        for name in ("deep", "deep-checkpoint-100", "deep-200", "deeper-300")
+    ),
+    *(ServedModel(name, "qwen", "", None, "") for name in ("diverse@100", "diverse-step-200")),
 ]
 
 

@@ -1,24 +1,22 @@
-"""Talks to an OpenAI-compatible server on behalf of evaluations: chat, bare completion, list of models.
+"""Asks an OpenAI-compatible server on behalf of evaluations: chat, bare completion, list of models.
 
-Retries what may pass (connection, 429, 5xx) with growing pauses, then raises `BackendError`. Knows nothing of
-what is asked. Thread-safe.
+Owns the shape of requests and replies; connections, keys and retries are the endpoint backend's. Knows
+nothing of what is asked.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-import httpx
 from pydantic import Field
 
 from review_data.domain import Record
 from review_data.errors import BackendError
-
-RETRIED: Final = frozenset({408, 409, 429, 500, 502, 503, 504})
-KEY_VARIABLE: Final = "OPENAI_API_KEY"
+from service.backends.endpoint.address import api_key, parse_address
+from service.backends.endpoint.served import ServedModel, list_models
+from service.backends.endpoint.wire import Wire
 
 
 class Sampling(Record):
@@ -38,35 +36,25 @@ class Reply(Record):
     completion_tokens: int = 0
 
 
-class Served(Record):
-    """A model that the server offers; `parent` names the base model of an adapter."""
-
-    id: str
-    parent: str | None = None
-
-
 class Client:
-    """One server. `url` ends in /v1; the key comes from OPENAI_API_KEY and is sent nowhere else."""
+    """One server, by the endpoint backend's connection: its keys, limits and retries. Thread-safe."""
 
-    def __init__(self, url: str, *, timeout_s: float = 600, retries: int = 4, pause_s: float = 0.5) -> None:
-        key = os.environ.get(KEY_VARIABLE)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(headers=headers, timeout=timeout_s, trust_env=False)
-        self._retries, self._pause_s = retries, pause_s
+    def __init__(self, url: str, *, timeout_s: float = 600, at_once: int = 32) -> None:
+        address = parse_address(url)
+        key = api_key(address, os.environ)
+        self.url = address.url
+        self._wire = Wire(address, key=key, timeout_s=timeout_s, concurrency=at_once)
 
-    def models(self) -> tuple[Served, ...]:
-        """What the server offers."""
-        rows = self._ask("GET", "/models", None).get("data", [])
-        return tuple(Served(id=str(row["id"]), parent=row.get("parent")) for row in rows)
+    def models(self) -> tuple[ServedModel, ...]:
+        """What the server offers; an adapter's `parent` is its base model."""
+        return list_models(self._wire)
 
     def chat(
         self, model: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, **more: Any
     ) -> Reply:
         """One reply to a chat. A server's separate reasoning is put back in front, in <think> tags."""
         body = {"model": model, "messages": list(messages), **sampling.model_dump(), **more}
-        answer = self._ask("POST", "/chat/completions", body)
-        choice = self._choice(answer)
+        answer, choice = self._ask("/chat/completions", body)
         message = choice.get("message") or {}
         thought = message.get("reasoning_content") or message.get("reasoning") or ""
         text = message.get("content") or ""
@@ -77,45 +65,19 @@ class Client:
     def complete(self, model: str, prompt: str, sampling: Sampling, **more: Any) -> Reply:
         """A continuation of a bare text."""
         body = {"model": model, "prompt": prompt, **sampling.model_dump(), **more}
-        answer = self._ask("POST", "/completions", body)
-        choice = self._choice(answer)
+        answer, choice = self._ask("/completions", body)
         return _reply(answer, choice, str(choice.get("text") or ""))
 
-    def close(self) -> None:
-        """Closes the connections."""
-        self._http.close()
-
-    def _choice(self, answer: dict[str, Any]) -> dict[str, Any]:
-        choices = answer.get("choices")
-        if not isinstance(choices, list) or not choices:
-            raise BackendError(f"{self.url}: the answer has no choices: {str(answer)[:200]}")
-        return dict(choices[0])
-
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        for attempt in range(self._retries + 1):
-            problem, again = "", True
-            try:
-                response = self._http.request(method, self.url + path, json=body)
-            except httpx.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                if response.is_success:
-                    return self._parsed(response)
-                problem = f"HTTP {response.status_code}: {response.text[:300]}"
-                again = response.status_code in RETRIED
-            if not again or attempt == self._retries:
-                break
-            time.sleep(self._pause_s * 2**attempt)
-        raise BackendError(f"{self.url}{path} failed ({problem}); check the server and run again to go on")
-
-    def _parsed(self, response: httpx.Response) -> dict[str, Any]:
+    def _ask(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The answer and its first choice."""
         try:
-            answer = response.json()
-        except ValueError:
-            raise BackendError(f"{self.url}: the answer is not JSON: {response.text[:200]}") from None
-        if not isinstance(answer, dict):
-            raise BackendError(f"{self.url}: the answer is not an object: {response.text[:200]}")
-        return answer
+            answer = self._wire.post(self.url + path, body)
+        except BackendError as error:
+            raise BackendError(f"{error}. What was answered is kept: run again to go on") from error
+        choices = answer.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise BackendError(f"{self.url}: the answer has no choices: {str(answer)[:200]}")
+        return answer, choices[0]
 
 
 def _reply(answer: dict[str, Any], choice: dict[str, Any], text: str) -> Reply:

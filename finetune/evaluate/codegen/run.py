@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from finetune.evaluate.codegen.files import read_samples
 from finetune.evaluate.codegen.generate import EndpointGenerator, Generator, generate_missing
 from finetune.evaluate.codegen.local import LocalGenerator
 from finetune.evaluate.codegen.score import SystemScore, score
-from finetune.evaluate.codegen.systems import BASE, System, local_systems, served_systems
+from finetune.evaluate.codegen.systems import System, local_systems, served_systems
 from finetune.evaluate.kept import KeptRows
 from finetune.sandbox.machine import Sandbox, open_sandbox
 from finetune.sandbox.process import Limits
@@ -42,7 +42,8 @@ class Options(Record):
     platform: str = ""
     difficulty: str = ""
     tests: str = "full"
-    endpoint: str = ""
+    backend: Literal["endpoint", "local"] = "endpoint"
+    endpoint: str = "http://127.0.0.1:8000/v1"
     model: str = ""
     adapters: tuple[str, ...] = ()
     checkpoints: str = ""
@@ -67,7 +68,7 @@ class Options(Record):
     def settings(self) -> dict[str, object]:
         """What the answers in a folder have in common."""
         about = {"benchmark": self.benchmark, "mode": self.mode, "seed": self.seed}
-        source = {"endpoint": bool(self.endpoint), "model": self.model}
+        source = {"backend": self.backend, "model": self.model}
         return {**about, **source, **self.sampling().model_dump()}
 
     def folder(self) -> Path:
@@ -151,19 +152,14 @@ def _generated(
 def _open(options: Options) -> tuple[tuple[System, ...], Generator]:
     """The systems and where their answers come from: an endpoint, or this process."""
     sampling = options.sampling()
-    if options.endpoint:
-        client = Client(options.endpoint)
-        systems = served_systems(client.models(), options.adapters, options.checkpoints)
-        if options.model:
-            update = {"model": options.model}
-            systems = tuple(one.model_copy(update=update) if one.adapter == BASE else one for one in systems)
-        return systems, EndpointGenerator(client, sampling, at_once=options.at_once, seed=options.seed)
-    if options.model:
+    if options.backend == "local":
+        if not options.model:
+            raise UserError("--backend local: name the base model with --model, a folder or hub id")
         systems = local_systems(options.adapters, options.checkpoints)
         return systems, LocalGenerator(options.model, sampling, seed=options.seed)
-    raise UserError(
-        "give --endpoint URL, --model FOLDER to generate here, or --samples FILE with ready answers"
-    )
+    client = Client(options.endpoint, at_once=options.at_once)
+    systems = served_systems(client.models(), options.adapters, options.checkpoints, options.model)
+    return systems, EndpointGenerator(client, sampling, at_once=options.at_once, seed=options.seed)
 
 
 def _scored(

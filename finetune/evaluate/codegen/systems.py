@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune.evaluate.client import Served
 from review_data.domain import Record
 from review_data.errors import UserError
+from service.backends.endpoint.served import ServedModel
 
 BASE = "base"
 STEP = re.compile(r"(?:[-@/_](?:checkpoint|step))?[-@/_](\d+)")
@@ -32,13 +32,16 @@ class System(Record):
         return self.adapter == BASE
 
 
-def served_systems(served: Sequence[Served], adapters: Sequence[str], checkpoints: str) -> tuple[System, ...]:
-    """The systems among a server's models. `checkpoints`: "" for the adapters themselves, "all", or steps.
+def served_systems(
+    served: Sequence[ServedModel], adapters: Sequence[str], checkpoints: str, base: str = ""
+) -> tuple[System, ...]:
+    """The systems among a server's models. `checkpoints`: "" for the adapters themselves, "all", or
+    steps. `base` names the base model where the server has several.
 
     Without adapters: the base alone. Raises `UserError` listing what is served when a name is not.
     """
-    names = [model.id for model in served]
-    bases = [model.id for model in served if model.parent is None]
+    names = [model.name for model in served]
+    bases = [base] if base else [model.name for model in served if model.parent is None]
     found: list[System] = []
     for adapter in adapters or (BASE,):
         if adapter == BASE:

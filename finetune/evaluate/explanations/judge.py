@@ -19,6 +19,7 @@ from finetune.evaluate.client import Client, Reply, Sampling
 from finetune.evaluate.explanations.pairs import Pair, Verdict
 from finetune.evaluate.kept import KeptRows, in_flight
 from review_data.domain import Record
+from review_data.secrets import mask
 from review_data.severity import rubric
 
 Order = Literal["first-shown-first", "second-shown-first"]
@@ -104,7 +105,10 @@ def messages(pair: Pair, order: Order) -> list[dict[str, str]]:
         a=shown[0],
         b=shown[1],
     )
-    return [{"role": "system", "content": SYSTEM.format(rubric=rubric())}, {"role": "user", "content": task}]
+    return [
+        {"role": "system", "content": SYSTEM.format(rubric=rubric())},
+        {"role": "user", "content": mask(task)},
+    ]
 
 
 def parse(reply: str) -> Literal["A", "B", "tie"] | None:

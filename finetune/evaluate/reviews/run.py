@@ -14,6 +14,7 @@ from finetune.evaluate.reviews.score import ReviewReport, report
 from review_data.dataset import LabelledFinding, LabelledMergeRequest, load_merge_requests
 from review_data.domain import Finding, Outcome, Review
 from review_data.errors import BackendError, DataError
+from review_data.secrets import mask
 from review_data.severity import Severity
 from service.changes.sources import open_patch
 from service.ports import Change, Reviewer
@@ -106,7 +107,7 @@ def endpoint_judge(client: Client, model: str) -> Judge:
             title_b=finding.title,
             text_b=finding.explanation,
         )
-        reply = client.chat(model, [{"role": "user", "content": text}], Sampling(max_tokens=512))
+        reply = client.chat(model, [{"role": "user", "content": mask(text)}], Sampling(max_tokens=512))
         word = reply.text.rpartition("</think>")[2].strip().strip(".*\"'").lower()
         if word not in ("yes", "no"):
             raise BackendError(f"the judge {model} answered {reply.text[:80]!r} instead of yes or no")

@@ -14,6 +14,7 @@ from finetune.evaluate.codegen.benchmark import Mode
 from finetune.evaluate.codegen.report import to_html, to_json, to_markdown, write_report
 from finetune.evaluate.codegen.run import CodegenReport, Options, evaluate
 from review_data.errors import UserError
+from service.settings import resolve
 from ui.cli.progress import progress
 
 
@@ -42,8 +43,9 @@ def command(
     platform: Annotated[str, typer.Option(help="atcoder, leetcode, codeforces.")] = "",
     difficulty: Annotated[str, typer.Option(help="easy, medium, hard.")] = "",
     tests: Annotated[str, typer.Option(help="full, or public only.")] = "full",
-    endpoint: Annotated[str, typer.Option(help="An OpenAI-compatible server, up to /v1.")] = "",
-    model: Annotated[str, typer.Option(help="Base model: served name, or a folder.")] = "",
+    backend: Annotated[str, typer.Option(help="Who answers: endpoint or local.")] = "endpoint",
+    endpoint: Annotated[str | None, typer.Option(help="An OpenAI-compatible server, up to /v1.")] = None,
+    model: Annotated[str, typer.Option(help="Base model: served name; for local, its folder.")] = "",
     adapters: Annotated[str, typer.Option(help="With commas; `base` is none.")] = "",
     checkpoints: Annotated[str, typer.Option(help="all, or steps with commas.")] = "",
     n: Annotated[int, typer.Option(help="Samples per problem.")] = 1,
@@ -72,6 +74,7 @@ def command(
 def make_options(params: dict[str, Any]) -> Options:
     """The flags as options; `UserError` names the first wrong one."""
     values = {name: value for name, value in params.items() if name in Options.model_fields}
+    values["endpoint"] = resolve({"endpoint": params["endpoint"]}).settings.endpoint
     for name in ("adapters", "k"):
         values[name] = tuple(part.strip() for part in str(values[name]).split(",") if part.strip())
     try:
