@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from review_data.domain import Issue, Rating, Skip
 from review_data.errors import BackendError, TeraziError
@@ -39,6 +40,14 @@ class EmbeddedRater:
         return [Rating(severity=level, probabilities=row) for level, row in rows]
 
 
-@cache
 def _model(folder: Path) -> SeverityModel:
+    with _LOADING:  # chunks of several finders ask at once; the model is loaded once
+        return _loaded(folder)
+
+
+@cache
+def _loaded(folder: Path) -> SeverityModel:
     return SeverityModel.load(folder)
+
+
+_LOADING = Lock()
