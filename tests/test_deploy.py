@@ -61,9 +61,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (build,) = [value for value in values("RUN") if "pip install" in value]
     command = build.replace("/opt/terazi", str(target)).replace("--no-cache-dir ", "")
     python = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-    subprocess.run(["sh", "-ec", python + command], cwd=source, env=os.environ | {"EXTRAS": "ui"}, check=True)
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"EXTRAS": "ui"}
+    subprocess.run(["sh", "-ec", python + command], cwd=source, env=env, check=True)
     yield target
-    subprocess.Popen(["rm", "-rf", str(folder)])  # some 600 MB; nobody needs to wait for it
+    # Some 600 MB, and nobody needs to wait for their deletion.
+    subprocess.run(["sh", "-c", 'rm -rf "$0" &', str(folder)], stdout=subprocess.DEVNULL, check=True)
 
 
 def test_the_dockerfile_passes_the_linter() -> None:

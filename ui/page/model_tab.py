@@ -44,7 +44,8 @@ def _figure(picture: Path, heading: str, explanation: str) -> str:
     label = escape(heading)
     return (
         f'<figure class="tz-chart"><figcaption>{label}</figcaption>'
-        f'<img alt="{label}" src="data:image/png;base64,{data}"><p>{escape(explanation)}</p></figure>'
+        f'<div class="tz-picture" role="region" tabindex="0" aria-label="{label}">'
+        f'<img alt="{label}" src="data:image/png;base64,{data}"></div><p>{escape(explanation)}</p></figure>'
     )
 
 

@@ -32,7 +32,10 @@ def mount_page(app: FastAPI, desk: Desk) -> None:
     system = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
     theme = gr.themes.Default(primary_hue="blue", font=system, font_mono=mono).set(
-        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700"
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
     )
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     style = (_HERE / "page.css").read_text(encoding="utf-8")
