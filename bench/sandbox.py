@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     from finetune.sandbox.examine import run_program
+    from finetune.sandbox.job import Limits
     from finetune.sandbox.machine import open_sandbox
-    from finetune.sandbox.process import Limits
 
     with open_sandbox() as sandbox:
         bare = median(options.rounds, lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))

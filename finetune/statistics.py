@@ -8,6 +8,7 @@ steps, pass@k, kappa and the expected maximum are here because it does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,13 @@ def kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None
     observed = sum(left == right for left, right in pairs) / len(pairs)
     chance = sum(first.count(label) * second.count(label) for label in labels) / len(pairs) ** 2
     return (observed - chance) / (1 - chance)
+
+
+def require_extra() -> None:
+    """`MissingExtra` when a package that evaluation needs at its end is missing: better before the work."""
+    for package in ("scipy", "sklearn", "matplotlib"):
+        if find_spec(package) is None:
+            raise MissingExtra("evaluate", "evaluation", package)
 
 
 def scipy_stats() -> ModuleType:

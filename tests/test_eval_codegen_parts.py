@@ -23,8 +23,8 @@ from finetune.evaluate.codegen.plots import learning_curves
 from finetune.evaluate.codegen.private_tests import unpack
 from finetune.evaluate.codegen.score import SystemScore, score, summarise
 from finetune.evaluate.codegen.systems import System, local_systems, served_systems
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox, open_sandbox
-from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.errors import DataError, UserError
 from service.backends.endpoint.served import ServedModel

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from finetune.sandbox.examine import Exam, call_function, examine, run_program
+from finetune.sandbox.job import Ending, Limits, Ran
 from finetune.sandbox.machine import Sandbox, open_sandbox
-from finetune.sandbox.process import Ending, Limits, Ran
 from finetune.sandbox.verdict import Outcome
 from review_data.errors import UserError
+from tests.support.marked import mark, marked_processes
 
 QUICK = Limits(cpu_s=2, wall_s=6, memory_mb=512)
 
@@ -46,8 +47,9 @@ def test_a_program_reads_its_input_and_writes_its_output(sandbox: Sandbox) -> No
 
 def test_a_fork_bomb_is_bounded_and_gone_afterwards(sandbox: Sandbox) -> None:
     """Endless forking hits the process limit, and nothing of it outlives the test."""
-    code = """
+    code = f"""
         import os, sys, time
+        {mark("bomb")}
         made = 0
         while True:
             try:
@@ -63,13 +65,14 @@ def test_a_fork_bomb_is_bounded_and_gone_afterwards(sandbox: Sandbox) -> None:
     ran = attack(sandbox, code)
     assert 1 <= int(ran.stdout) <= QUICK.processes
     assert ran.wall_s < QUICK.wall_s
-    assert _processes_of_cells() == []
+    assert marked_processes("bomb") == []
 
 
 def test_a_bomb_that_never_stops_ends_at_the_wall_limit(sandbox: Sandbox) -> None:
     """Forking for ever, with children in sessions of their own, is cut short and leaves nothing."""
-    code = """
+    code = f"""
         import os
+        {mark("endless")}
         while True:
             try:
                 os.fork() or os.setsid()
@@ -78,7 +81,7 @@ def test_a_bomb_that_never_stops_ends_at_the_wall_limit(sandbox: Sandbox) -> Non
     """
     ran = attack(sandbox, code, Limits(cpu_s=30, wall_s=2))
     assert ran.ending is Ending.WALL_TIME
-    assert _processes_of_cells() == []
+    assert marked_processes("endless") == []
 
 
 def test_threads_are_limited(sandbox: Sandbox) -> None:
@@ -288,23 +291,24 @@ def test_the_environment_and_the_open_files_are_scrubbed(
 def test_a_cell_dies_with_the_process_that_opened_it(sandbox: Sandbox, tmp_path: Path) -> None:
     """Killing Terazi itself leaves nothing running."""
     assert sandbox.full
+    code = f"import time\n{mark('orphan')}\ntime.sleep(61)"
     script = tmp_path / "evaluation.py"
     script.write_text(
         "from finetune.sandbox.machine import open_sandbox\n"
         "from finetune.sandbox.examine import run_program\n"
-        "from finetune.sandbox.process import Limits\n"
+        "from finetune.sandbox.job import Limits\n"
         "with open_sandbox() as sandbox:\n"
         "    print('ready', flush=True)\n"
-        "    run_program(sandbox, 'import time; time.sleep(61)', '', Limits(wall_s=60))\n"
+        f"    run_program(sandbox, {code!r}, '', Limits(wall_s=60))\n"
     )
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, env=_environment()
     ) as evaluation:
         assert evaluation.stdout is not None
         assert evaluation.stdout.readline() == b"ready\n"
-        _wait_for(lambda: len(_processes_of_cells()) >= 2)
+        _wait_for(lambda: len(marked_processes("orphan")) == 1)
         evaluation.kill()
-    _wait_for(lambda: _processes_of_cells() == [])
+    _wait_for(lambda: marked_processes("orphan") == [])
 
 
 EXAM = Exam(
@@ -426,25 +430,6 @@ def test_a_function_call_returns_a_value_and_nothing_else(sandbox: Sandbox) -> N
 def _environment() -> dict[str, str]:
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path}
-
-
-def _processes_of_cells() -> list[str]:
-    """Command lines of processes that run a jail or code in a box, zombies left out."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and _is_ours(folder):
-            found.append(folder.name)
-    return found
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        command = (folder / "cmdline").read_bytes()
-        parents = {line.split(":")[0]: line for line in (folder / "status").read_text().splitlines()}
-    except OSError:
-        return False
-    in_cell = b"jail.py" in command or (b"main.py" in command and "\t" in parents.get("NSpid", "")[7:])
-    return in_cell and "zombie" not in parents.get("State", "")
 
 
 def _wait_for(condition: object) -> None:

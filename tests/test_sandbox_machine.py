@@ -15,13 +15,14 @@ import pytest
 from finetune.sandbox.drivers import wire
 from finetune.sandbox.machine import Sandbox, open_sandbox
 from review_data.errors import UserError
+from tests.support.marked import mark, marked_processes
 
 ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 RUN = """
 import sys
 from finetune.sandbox.examine import run_program
 from finetune.sandbox.machine import open_sandbox
-from finetune.sandbox.process import Limits
+from finetune.sandbox.job import Limits
 {before}
 with open_sandbox(allow_weaker={weaker}) as sandbox:
     print(sandbox.describe()["strength"])
@@ -129,11 +130,10 @@ def test_the_weaker_sandbox_still_limits_memory_and_time(tmp_path: Path) -> None
     """rlimits need no namespaces; what the code leaves behind is ended."""
     before, prefix = broken_jail(tmp_path), needs_ordinary_user()
     assert "MemoryError" in run("x = bytearray(1 << 30)", weaker=True, before=before, prefix=prefix).stderr
-    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(62.5)"
+    code = f"import os, time\n{mark('left')}\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(60)"
     done = run(code, weaker=True, before=before, prefix=prefix, wall=2)
     assert done.stdout.split()[:2] == ["weaker", "wall-time"], done.stderr
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"sleep(62.5)" in _bytes(path)]
-    assert left == []
+    assert marked_processes("left") == []
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,3 @@ def test_a_line_that_is_no_value_is_refused(line: str) -> None:
     """Whatever the code writes on its channel, decoding gives a value or a ValueError."""
     with pytest.raises(ValueError):
         wire.decode(line)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from finetune.llm.score import Answer, load_weights
 from finetune.llm.tokens import IGNORED
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox, open_sandbox
-from finetune.sandbox.process import Limits
 
 if TYPE_CHECKING:
     from finetune.llm.examples import Example

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.sandbox.drivers import wire
+from finetune.sandbox.job import Ending, Job, Limits, Ran
 from finetune.sandbox.machine import PYTHON, Sandbox
-from finetune.sandbox.process import Ending, Job, Limits, Ran
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.domain import Record
 

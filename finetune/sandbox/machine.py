@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from finetune.sandbox.process import BOX_ENVIRONMENT, Job, Limits, Ran, SandboxFailed, finish, start
+from finetune.sandbox.job import Job, Limits, Ran, SandboxFailed
+from finetune.sandbox.process import BOX_ENVIRONMENT, finish, start
 from review_data.errors import UserError
 
 SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
@@ -90,6 +91,8 @@ def open_sandbox(*, allow_weaker: bool = False) -> Iterator[Sandbox]:
 
 
 def _probed(folder: Path, allow_weaker: bool) -> Sandbox:
+    if sys.platform != "linux":
+        raise UserError(f"generated code is run in a sandbox that needs Linux, and this is {sys.platform}")
     full = Sandbox(full=True, folder=folder)
     refused = _try(full)
     if not refused:

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from pydantic import ConfigDict, Field
 
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox
-from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.domain import Record
 

@@ -17,8 +17,8 @@ from finetune.evaluate.codegen.answers import defines, read_chat
 from finetune.evaluate.codegen.benchmark import Answer, Benchmark, Message, Mode, Prompt, Sample
 from finetune.evaluate.codegen.files import read_rows
 from finetune.sandbox.examine import Exam, examine
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox
-from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.domain import Record
 

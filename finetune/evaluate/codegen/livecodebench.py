@@ -23,8 +23,8 @@ from finetune.evaluate.codegen.outputs import official_printed, official_returne
 from finetune.evaluate.codegen.private_tests import unpack
 from finetune.sandbox.drivers.official_stdin import PRELUDE
 from finetune.sandbox.examine import call_function, ended_badly, run_program
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox
-from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.domain import Record
 from review_data.errors import DataError, UserError

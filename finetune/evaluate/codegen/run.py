@@ -23,8 +23,9 @@ from finetune.evaluate.codegen.local import LocalGenerator
 from finetune.evaluate.codegen.score import SystemScore, score
 from finetune.evaluate.codegen.systems import System, local_systems, served_systems
 from finetune.evaluate.kept import KeptRows
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox, open_sandbox
-from finetune.sandbox.process import Limits
+from finetune.statistics import require_extra
 from review_data.domain import Record
 from review_data.errors import UserError
 
@@ -101,6 +102,7 @@ def evaluate(
 
     Raises `UserError` for options that don't go together, before any work is done.
     """
+    require_extra()
     filters = {name: str(getattr(options, name)) for name in ("window", "platform", "difficulty", "tests")}
     benchmark = open_benchmark(options.benchmark, options.problems, **filters)
     with open_sandbox(allow_weaker=options.allow_weaker) as sandbox:

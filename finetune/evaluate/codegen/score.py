@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.evaluate.codegen.benchmark import Benchmark, Mode, Problem, Sample
 from finetune.evaluate.codegen.systems import System
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox
-from finetune.sandbox.process import Limits
 from finetune.sandbox.verdict import Outcome, Verdict
 from finetune.statistics import Interval, Scores, bootstrap, pass_at_k, wilson
 from review_data.domain import Record

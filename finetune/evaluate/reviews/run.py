@@ -11,6 +11,7 @@ from pathlib import Path
 from finetune.evaluate.client import Client, Sampling
 from finetune.evaluate.reviews.matching import Judge, Tolerance
 from finetune.evaluate.reviews.score import ReviewReport, report
+from finetune.statistics import require_extra
 from review_data.dataset import LabelledFinding, LabelledMergeRequest, load_merge_requests
 from review_data.domain import Finding, Outcome, Review
 from review_data.errors import BackendError, DataError
@@ -44,6 +45,7 @@ def evaluate_reviews(
     """
     from service.backends.catalog import open_reviewer
 
+    require_extra()
     rows = load_merge_requests(path)
     if not rows:
         raise DataError("holds no merge requests", file=path)

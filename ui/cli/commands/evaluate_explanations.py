@@ -14,6 +14,7 @@ from finetune.evaluate.explanations.analysis import ExplanationReport, report
 from finetune.evaluate.explanations.judge import judge_pairs
 from finetune.evaluate.explanations.pairs import read_pairs
 from finetune.evaluate.explanations.report import to_json, to_markdown
+from finetune.statistics import require_extra
 from ui.cli.progress import progress
 
 
@@ -49,6 +50,7 @@ def command(
 
 def run(params: dict[str, Any]) -> ExplanationReport:
     """Judges with a progress bar on a terminal."""
+    require_extra()
     pairs = read_pairs(params["data"], params["first"], params["second"], params["human"])
     client = Client(params["judge_endpoint"])
     with progress("Judging") as on_progress:
