@@ -125,14 +125,14 @@ _NAME_OF_SOMETHING_ELSE: Final = re.compile(
     r"|ttl|expiry|expires|lifetime|policy|hint|label|placeholder|prefix|suffix|param|env|var|table|column|scope|count"
     r"|limit|message|error|hash|algorithm|class|kind|cookie|claim|issuer|template|version|selector|ring|usage|budget)$"
     r"|(?:Name|Field|Header|Path|File|Url|Uri|Type|Id|Regex|Pattern|Length|Ttl|Label|Placeholder|Prefix|Param|Message"
-    r"|Error|Hash|Class|Kind|Cookie|Claim|Issuer|Template)$|public|tokeni[sz]e|max_?tokens|csrf_?token_?name"
+    r"|Error|Hash|Class|Kind|Cookie|Claim|Issuer|Template)$|public|tokeni[sz]e|(?:page|next|continuation|sync|cancell?ation)_?[tT]oken|max_?tokens|csrf_?token_?name"
 )
 _NO_SECRET: Final = re.compile(
     r"(?i)change[-_ ]?me|example|placeholder|dummy|sample|your[-_]|redacted|insert|replace|todo|fixme|xxxx|\*\*\*|\.\.\."
     r"|^(?:test|fake|mock|foo|bar|none|null|true|false|undefined|secret|password|token|string|admin|root|postgres|guest"
     r"|hunter2|letmein|abc|123)[-_]?(?:test|fake|secret|password|token|key|string|\d*)$|^(?:test|fake|mock|dev|local)[-_]"
     r"|[-_](?:test|fake|mock|dev|local)$|^\$|\$\{|\{\{|\}\}|<[^>]+>|%\(|%[sdv]\b|^env[.:(]|process\.env|os\.environ|getenv"
-    r"|^vault:|^ssm:|^arn:|^https?://|^/|^\.{1,2}/|^@|^#|not[-_]?(?:a[-_]?)?(?:real|secret)|in-?secure|unsafe|only-for"
+    r"|^vault:|^ENC\[|^ssm:|^arn:|^https?://|^/|^\.{1,2}/|^@|^#|not[-_]?(?:a[-_]?)?(?:real|secret)|in-?secure|unsafe|only-for"
 )
 _WORDS: Final = re.compile(
     r"[A-Za-z]+(?:[-_.:/ ][A-Za-z]+)*\.?[a-z]*|[a-z]+(?:[A-Z][a-z]+)+\d?|v?\d+(?:\.\d+)*[a-z]*"

@@ -6,6 +6,7 @@ the rule packs and in the modules named here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +21,7 @@ from service.backends.embedded.matching import Match, Parsed, introduced
 from service.backends.embedded.packs import Rule, packs_for
 from service.backends.embedded.ruff import RuffFinder
 from service.backends.embedded.secrets import exposed_secrets
-from service.backends.embedded.sources import Source, language, source_of
+from service.backends.embedded.sources import language, source_of
 from service.ports import Change, Chunk, Finder, Found, Plan
 
 _FILES_PER_CHUNK: Final = 40
@@ -120,7 +121,7 @@ def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
         Parsed(source),
         lambda: Parsed(source_of(change, file, Side.NEW)),
     )
-    gone = [match for match in matches if not _is_put_elsewhere(match, source, change)]
+    gone = [match for match in matches if not _is_put_elsewhere(match, change)]
     return [at_replacement(issue_of(match, source, "removed-guards"), file) for match in gone]
 
 
@@ -130,11 +131,13 @@ def rules_for(name: str, scope: str) -> tuple[Rule, ...]:
     return tuple(rule for pack in packs_for(name) for rule in pack.rules if rule.scope == scope)
 
 
-def _is_put_elsewhere(match: Match, source: Source, change: Change) -> bool:
-    """Whether an added line of the change has the guard again: it was moved, not removed."""
+def _is_put_elsewhere(match: Match, change: Change) -> bool:
+    """Whether an added line of the change has the guard again, or another one of its kind: then it was moved
+    or replaced, which is for people to judge."""
     guard = match.captures.get("GUARD") or match.text
+    kind = re.compile(match.rule.regex or re.escape(guard))
     return any(
-        guard in " ".join(line.text.split())
+        guard in " ".join(line.text.split()) or kind.search(line.text)
         for file in change.request.files
         for hunk in file.hunks
         for line in hunk.lines

@@ -40,7 +40,7 @@ _PLACE: Final = re.compile(r"\{([A-Z][A-Z_]*)\}")
 # A longer match stands for a whole body: a touched line in it does not say that the change made the fault.
 _MAX_SPAN: Final = 12
 # The same sentence about lines next to each other is said once.
-_SAME_PLACE: Final = 5
+_SAME_PLACE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def filled(template: str, captures: dict[str, str], escape: bool = False) -> str
 
 
 def _applies(rule: Rule, source: Source) -> bool:
-    if rule.languages and source.language not in rule.languages:
+    if (rule.languages and source.language not in rule.languages) or (rule.whole and not source.whole):
         return False
     if rule.tests != "also" and is_test_path(source.path) != (rule.tests == "only"):
         return False

@@ -145,7 +145,7 @@ def _issue(row: dict[str, Any], pieces: dict[str, tuple[Source, Fragment]]) -> I
     if not _counts(code, source):
         return None
     line = _touched_line(row, source, fragment)
-    if line is None:
+    if line is None or not _matters(code, source.touched[line]):
         return None
     name = _ONE_NAME.search(message)
     title = words.title.replace("{name}", name[0] if name else "the name") or message
@@ -160,6 +160,13 @@ def _counts(code: str, source: Source) -> bool:
     if code in WHOLE_FILE or code in NEEDS_SURROUNDINGS:
         return source.whole and not source.path.endswith("__init__.py")
     return code in IN_TESTS or not is_test_path(source.path)
+
+
+def _matters(code: str, text: str) -> bool:
+    """Weak hashes matter where they protect something, unpickling where the data is not a cache of one's own."""
+    if code == "S324":
+        return bool(re.search(r"(?i)passw|token|secret|sign|auth|user|mail|session|\bkey\b", text))
+    return not (code in ("S301", "S307") and re.search(r"(?i)cache", text))
 
 
 def _touched_line(row: dict[str, Any], source: Source, fragment: Fragment) -> int | None:

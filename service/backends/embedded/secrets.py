@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -16,6 +17,12 @@ WHY: Final = (
     "after it is deleted."
 )
 FIX: Final = "Revoke it, read it from the environment or a secret store, and issue a new one."
+
+# Documentation, templates, and set-ups of a developer's own machine or of CI's throw-away services.
+_FOR_SHOW: Final = re.compile(
+    r"(?i)\.(?:md|rst|adoc|txt|example|sample|dist|template)$|(?:^|/)(?:docker-)?compose[^/]*\.ya?ml$"
+    r"|(?:^|/)\.github/|\.gitlab-ci|(?:^|/)docs?/|[._-](?:dev|local|test|ci)\b[^/]*$"
+)
 
 
 def exposed_secrets(change: Change, file: FileChange) -> Iterable[Issue]:
