@@ -88,3 +88,14 @@ def test_the_project_stands_in_the_context_not_in_the_text() -> None:
     """The issue's own words are a segment of their own."""
     shown = render(RaterFields(text="words", project="project", lines=("> x",)))
     assert (shown.text, shown.context) == ("words", "project\n> x")
+
+
+def test_the_explanation_is_never_shown_to_the_rater() -> None:
+    """Rows that differ only in explanation and suggestion, or in the request's title, look the same."""
+    finding = labelled(11, Side.OLD)
+    other = finding.model_copy(update={"explanation": "EXPLAINED", "suggestion": "SUGGESTED"})
+    files = parse_diff(DIFF).files
+    assert finding_fields(other, files) == finding_fields(finding, files)
+    comment = LabelledComment(comment="typo", severity=Severity.LOW)
+    explained = comment.model_copy(update={"explanation": "EXPLAINED", "title": "TITLED"})
+    assert comment_fields(explained) == comment_fields(comment)

@@ -117,15 +117,6 @@ def test_the_text_gives_way_after_the_context() -> None:
     assert (len(bare.ids), sum(bare.types)) == (31, 0)
 
 
-def test_the_explanation_is_never_shown_to_the_rater() -> None:
-    """No word of a teacher's explanation that title, comment, project and diff lack reaches the input."""
-    for row in packaged_examples("validation"):
-        assert row.explanation
-        shown = render(row.fields)
-        assert row.explanation not in shown.text + shown.context
-    assert "explanation" not in RaterFields.model_fields
-
-
 def test_a_broken_model_folder_is_reported_with_what_to_do(tmp_path: Path) -> None:
     """A missing manifest, a wrong field and a damaged model are user errors that name the file."""
     with pytest.raises(UserError, match=r"manifest\.json can't be read"):

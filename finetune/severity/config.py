@@ -63,8 +63,6 @@ class TrainConfig(Record):
     """Whether the project-written comments in other people's wording are trained on."""
     sources: tuple[Literal["merge_requests", "comments"], ...] = ("merge_requests", "comments")
     """Which packaged data is trained on."""
-    explanation_weight: float = Field(default=0.0, ge=0)
-    """Weight of an auxiliary target: the base's embedding of the teacher's explanation (never an input)."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     """One run per seed; their weights are averaged into the model."""
 

@@ -31,16 +31,12 @@ WORDING_FOLDER: Final = Path(__file__).parent / "wording"
 
 
 class Example(Record):
-    """One issue with its label; `record` groups the issues of one merge request.
-
-    `explanation` is the teacher's, for the auxiliary target only; `fields` never hold it.
-    """
+    """One issue with its label; `record` groups the issues of one merge request."""
 
     record: str
     source: Source
     fields: RaterFields
     severity: Severity
-    explanation: str = ""
 
 
 def training_examples(config: TrainConfig) -> list[Example]:
@@ -80,7 +76,6 @@ def merge_request_examples(rows: Iterable[LabelledMergeRequest]) -> list[Example
                 source="merge_requests",
                 fields=finding_fields(finding, files, row.project),
                 severity=finding.severity,
-                explanation=finding.explanation,
             )
             for finding in row.findings
         ]
@@ -95,7 +90,6 @@ def comment_examples(rows: Iterable[LabelledComment], source: Source) -> list[Ex
             source=source,
             fields=comment_fields(row),
             severity=row.severity,
-            explanation=row.explanation,
         )
         for number, row in enumerate(rows, start=1)
     ]
