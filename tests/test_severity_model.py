@@ -12,7 +12,7 @@ from finetune.severity.config import sha256_of
 from finetune.severity.examples import packaged_examples, wording_examples
 from review_data.domain import Probabilities
 from review_data.errors import UserError
-from review_data.rater_input import RaterFields, RaterInput, render
+from review_data.rater_input import RaterInput, render
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoder
 from service.backends.embedded.rater import EmbeddedRater
