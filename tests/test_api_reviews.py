@@ -20,6 +20,9 @@ from service.settings import Settings
 from tests.support.reviews import PATCH, four_findings, marker_patch, put_failed, put_review
 from tests.support.server import Served, serving, wait_done
 
+# One worker for the file, so that its server starts once.
+pytestmark = pytest.mark.xdist_group("api")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -248,6 +251,8 @@ def test_a_request_names_exactly_one_source(client: httpx.Client) -> None:
         {"repository": "shop", "range": "main..nowhere"},
         {"repository": "shop", "range": "--output=/tmp/x"},
         {"patch": PATCH, "threshold": "awful"},
+        {"patch": PATCH, "adapter": "/etc"},
+        {"patch": PATCH, "backend": "local", "adapter": "../../x"},
     ]
     for body in bad:
         reply = client.post("/v1/reviews", json=body)
@@ -259,7 +264,8 @@ def test_secrets_are_masked_in_every_reply(client: httpx.Client) -> None:
     """A token in the diff comes back in no reply and no document, and the log has no code at all."""
     secret = "ghp_" + "Zq9X1a2B3c4D5e6F7g8H9i0JkLmNoPqRsTuV"
     patch = marker_patch([f'TOKEN = "{secret}"', 'cursor.execute(f"SELECT {term}")'])
-    review_id = client.post("/v1/reviews", json={"patch": patch, "threshold": "low"}).json()["id"]
+    reply = client.post("/v1/reviews", json={"patch": patch, "threshold": "low", "title": secret})
+    review_id = reply.json()["id"]
     wait_done(client, review_id)
     for place in ("", "/report?format=markdown", "/report?format=sarif", "/report?format=json"):
         reply = client.get(f"/v1/reviews/{review_id}{place}")

@@ -18,6 +18,9 @@ from service.store.engine import migrate, open_engine, store_url
 from tests.support.reviews import PATCH, put_review
 from tests.support.server import Served, serving
 
+# One worker for the file, so that its server starts once.
+pytestmark = pytest.mark.xdist_group("security")
+
 LIMIT = 200_000
 
 
@@ -303,3 +306,22 @@ def test_a_review_of_the_page_is_not_readable_without_a_token(public: Served, fo
     with public.client() as client:
         for place in ("", "/report", "/events"):
             assert client.get(f"/v1/reviews/{review_id}{place}").status_code == 401
+
+
+def test_tokens_are_managed_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`create` prints the token once, `list` names it and its state, `revoke` ends it; mistakes are 2."""
+    from ui.cli.main import main
+
+    store = ["--store", str(folder / "cli.db")]
+    assert main(["token", "create", "grace", "--days", "1", *store]) == 0
+    text = capsys.readouterr().out.strip()
+    assert text.startswith(tokens.PREFIX)
+    assert main(["token", "revoke", "grace", *store]) == 0
+    assert main(["token", "create", "alan", "--days", "0", *store]) == 0
+    capsys.readouterr()
+    assert main(["token", "list", *store]) == 0
+    listed = capsys.readouterr().out
+    assert text not in listed
+    assert [line.split("\t")[:2] for line in listed.splitlines()] == [["alan", "valid"], ["grace", "revoked"]]
+    assert main(["token", "revoke", "nobody", *store]) == 2
+    assert main(["token", "create", "grace", *store]) == 2

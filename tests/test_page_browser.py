@@ -16,7 +16,8 @@ from tests.support.reviews import PATCH, marker_patch, put_failed, put_review
 from tests.support.server import Served, serving
 from ui.page.texts import ENGLISH, TURKISH
 
-pytestmark = pytest.mark.browser
+# One worker for the file, so that its server and browser start once.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",

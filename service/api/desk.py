@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from review_data.diff import parse_diff
 from review_data.errors import StoreError, TeraziError, UserError
 from review_data.feedback import Feedback
+from review_data.secrets import mask
 from review_data.severity import Severity
 from service.api import opening
 from service.api.logs import LOGGER
@@ -77,11 +78,13 @@ class Desk:
         """Accepts a review: it is stored when this returns. Raises what is wrong with it, or `QueueFull`."""
         opening.check(request, self.repositories, self._flags)
         diff = None if request.patch is None else request.patch.encode("utf-8", "replace")
+        title = mask(request.title)
+        kept = {"patch": None if diff is None else "-", "title": title}
         summary = reviews.accept(
             self.engine,
-            request.model_copy(update={"patch": None if diff is None else "-"}).model_dump_json(),
+            request.model_copy(update=kept).model_dump_json(),
             diff=diff,
-            title=request.title,
+            title=title,
             repository=request.repository or "",
             author=author,
             limit=self.settings.queue_limit,

@@ -63,9 +63,9 @@ def check(request: NewReview, repositories: Mapping[str, Path], flags: Mapping[s
 
     if request.backend and request.backend not in BACKENDS:
         raise SettingsError(f"backend: there is no such backend; choose one of {', '.join(BACKENDS)}")
-    if request.adapter and "adapter" not in Settings.model_fields:
-        raise SettingsError("adapter: this server's backends take no adapter; leave it out")
-    resolve(_flags(request, flags), repository=_NO_FILE)
+    settings = resolve(_flags(request, flags), repository=_NO_FILE).settings
+    if request.adapter and settings.backend != "endpoint":
+        raise SettingsError("adapter: only the endpoint backend takes an adapter by name; leave it out")
     if request.repository is not None:
         check_range(look_up(repositories, request.repository), request.range or "")
     elif not (request.patch or "").strip():

@@ -58,7 +58,7 @@ def open_engine(url: URL, pool_size: int = 10) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(
             url, pool_pre_ping=True, pool_size=pool_size, pool_timeout=10, hide_parameters=True,
-            connect_args={"connect_timeout": 5},
+            connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000"},
         )  # fmt: skip
     if not url.database or url.database == ":memory:":
         raise SettingsError("store: SQLite needs a file, so that an accepted review survives a restart")

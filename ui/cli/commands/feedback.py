@@ -25,8 +25,8 @@ def export(
     store: Store = None,
 ) -> None:
     """Write comments.jsonl and merge_requests.jsonl, in the training data's shapes."""
-    from service.store.export import export_to
-
     with opened(store) as engine:
+        from service.store.export import export_to
+
         count = export_to(engine, output)
     print(f"{count.comments} comments and {count.merge_requests} merge requests in {output}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from review_data.errors import MissingExtra
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -24,19 +26,19 @@ def create(
     store: Store = None,
 ) -> None:
     """Make a token and print it, this once."""
-    from service.store import tokens
-
     with opened(store) as engine:
+        from service.store import tokens
+
         print(tokens.create(engine, name, lifetime_ms=days * _DAY_MS if days else None))
 
 
 @app.command("list")
 def every(store: Store = None) -> None:
     """List the tokens and how long they are valid."""
-    from service.store import tokens
-    from service.store.values import now_ms
-
     with opened(store) as engine:
+        from service.store import tokens
+        from service.store.values import now_ms
+
         for token in tokens.every(engine):
             state = "valid" if token.is_valid(now_ms()) else "revoked" if token.revoked_at else "expired"
             print(f"{token.name}\t{state}\tmade {_day(token.created_at)}\tuntil {_day(token.expires_at)}")
@@ -45,9 +47,9 @@ def every(store: Store = None) -> None:
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], store: Store = None) -> None:
     """End a token at once."""
-    from service.store import tokens
-
     with opened(store) as engine:
+        from service.store import tokens
+
         tokens.revoke(engine, name)
         print(f"{name} is revoked")
 
@@ -56,7 +58,11 @@ def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], store
 def opened(store: str | None) -> Iterator[Engine]:
     """The configured database, migrated."""
     from service.settings import resolve
-    from service.store.engine import migrate, open_engine, store_location, store_url
+
+    try:
+        from service.store.engine import migrate, open_engine, store_location, store_url
+    except ModuleNotFoundError as error:
+        raise MissingExtra("serve", "the server's database", error.name or "sqlalchemy") from error
 
     settings = resolve({"store": store}).settings
     engine = open_engine(store_url(store_location(settings.store)))
