@@ -145,7 +145,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(
     expected = json.loads(capsys.readouterr().out)
     assert expected["examples"] == 427
     assert expected["steps"] == 2 * 3 * 14
-    assert expected["seconds"] > 0
+    assert expected["seconds"] >= 0
     assert expected["peak_memory_mib"] > 0
     assert not folder.exists()
 

@@ -249,7 +249,7 @@ def summary(scores: SeverityScores) -> dict[str, float | int]:
     return {name: round(value, 4) for name in names if (value := getattr(scores, name)) is not None}
 
 
-def estimate(config: TrainConfig, steps: int = 4) -> Estimate:
+def estimate(config: TrainConfig, steps: int = 8) -> Estimate:
     """Memory and time that `train` expects, from a few real steps that are thrown away."""
     import random
     import resource
@@ -261,8 +261,11 @@ def estimate(config: TrainConfig, steps: int = 4) -> Estimate:
     lengths = [len(row.ids) for row in encoded]
     net = network.build(config, data.base, config.seeds[0])
     optimizer = training.make_optimizer(config, net)
-    began = time.monotonic()
-    training.train_epoch(config, config.seeds[0], 0, data, net, optimizer, limit=steps)
+    spent = []
+    for limit in (1, 1, 1 + steps):  # the first warms up; the third's surplus over the second is steps alone
+        began = time.monotonic()
+        training.train_epoch(config, config.seeds[0], 0, data, net, optimizer, limit=limit)
+        spent.append(time.monotonic() - began)
     total = data.steps(config) * config.epochs * len(config.seeds)
     return Estimate(
         examples=len(data.train),
@@ -271,6 +274,6 @@ def estimate(config: TrainConfig, steps: int = 4) -> Estimate:
         trainable_weights=sum(value.numel() for value in net.parameters() if value.requires_grad),
         all_weights=sum(value.numel() for value in net.parameters()),
         steps=total,
-        seconds=round((time.monotonic() - began) / steps * total, 1),
+        seconds=round(max(0.0, spent[2] - spent[1]) / steps * total, 1),
         peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
