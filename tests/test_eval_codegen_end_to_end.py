@@ -161,15 +161,15 @@ def test_two_adapters_are_generated_scored_and_compared_by_the_real_vllm(
 ) -> None:
     """Base and both adapters answer all 40 problems; a second run asks nobody, not even a running server."""
     adapters = ",".join(["base", *vllm_server.adapters])
-    args = [*LIVECODEBENCH, "--adapters", adapters, "--max-tokens", "8", "--out", str(tmp_path)]
+    args = [*LIVECODEBENCH, "--adapters", adapters, "--max-tokens", "32", "--out", str(tmp_path)]
     found = evaluate(capsys, *args, "--endpoint", vllm_server.url)
     assert [system["name"] for system in found["systems"]] == adapters.split(",")
     assert all(system["n"] == 40 for system in found["systems"])
-    assert all(system["outcomes"] == {"truncated": 40} for system in found["systems"])
+    assert all(set(system["outcomes"]) <= {"truncated", "no-code"} for system in found["systems"])
     assert {row["family"] for row in found["comparisons"]} == {"against base", "between adapters"}
     samples = rows(tmp_path / "samples.jsonl")
     assert len(samples) == 120
-    assert {row["completion_tokens"] for row in samples} == {8}
+    assert {row["completion_tokens"] for row in samples} <= set(range(1, 33))
     replies = {
         name: [row["completion"] for row in samples if row["system"] == name] for name in adapters.split(",")
     }
@@ -185,7 +185,7 @@ def test_base_and_adapters_generate_in_this_process_too(
     """Without a server: each adapter answers differently from the base, which is unchanged after them."""
     names = [name for name in tiny_models if name != tiny_model.BASE]
     adapters = ",".join(["base", *(f"{name}={tiny_models[name]}" for name in names)])
-    args = [*LIVECODEBENCH, "--platform", "leetcode", "--difficulty", "hard", "--max-tokens", "8"]
+    args = [*LIVECODEBENCH, "--platform", "leetcode", "--difficulty", "hard", "--max-tokens", "32"]
     args += ["--backend", "local", "--model", str(tiny_models[tiny_model.BASE])]
     found = evaluate(capsys, *args, "--adapters", adapters, "--out", str(tmp_path / "all"))
     assert [system["name"] for system in found["systems"]] == ["base", *names]
