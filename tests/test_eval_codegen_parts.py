@@ -6,6 +6,11 @@ import base64
 import json
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -419,6 +424,40 @@ def test_an_interrupted_generation_asks_for_no_sample_twice(
     assert [one["name"] for one in found["systems"]] == ["base", "deep@100", "deep@200"]
     assert (tmp_path / "learning-curves.png").exists()
     assert 'alt="pass@1 per checkpoint' in (tmp_path / "report.html").read_text()
+
+
+def test_ctrl_c_keeps_what_is_in_flight(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Every answer that the server gave is kept, so the next run asks for the others alone."""
+    assert sandbox.full
+    command = [
+        *(sys.executable, "-m", "ui.cli.main", "evaluate", "codegen", "--benchmark", "livecodebench"),
+        *("--problems", str(DATA / "contest_problems.jsonl"), "--platform", "leetcode", "--at-once", "3"),
+        *("--tests", "public", "--out", str(tmp_path / "run")),
+    ]
+    path = os.pathsep.join([str(DATA.parents[1]), os.environ.get("PYTHONPATH", "")])
+    samples = tmp_path / "run" / "samples.jsonl"
+    stop = threading.Event()
+
+    def slowly(body: dict[str, Any]) -> str:
+        stop.wait(0.2)
+        return "no code"
+
+    with scripted_server(slowly, [{"id": "qwen"}]) as server:
+        command += ["--endpoint", server.url]
+        with subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as run:
+            deadline = time.monotonic() + 60
+            while not samples.exists() or samples.stat().st_size == 0:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            run.send_signal(signal.SIGINT)
+            assert run.wait(60) == 130
+        kept = len(samples.read_text().splitlines())
+        assert kept == len(server.asked) < 14
+        stop.set()
+        assert main(command[3:]) == 0
+        assert len(server.asked) == len({json.dumps(body) for body in server.asked}) == 14
 
 
 def test_a_folder_made_with_other_settings_is_refused(

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -75,11 +79,12 @@ def in_flight(
 ) -> Iterator[tuple[ItemT, ResultT]]:
     """Results as they come, `at_once` items being worked on in threads.
 
-    After a failure no item is begun, what is in flight is still handed over, and the failure is raised last.
+    After a failure, or the first Ctrl-C, no item is begun, what is in flight is still handed over, and the
+    failure is raised last.
     """
     waiting = iter(items)
     failure: BaseException | None = None
-    with ThreadPoolExecutor(at_once) as pool:
+    with _first_interrupt_noted() as stop, ThreadPoolExecutor(at_once) as pool:
         running = {pool.submit(work, item): item for item in islice(waiting, at_once)}
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -89,7 +94,29 @@ def in_flight(
                     failure = failure or error
                     continue
                 yield item, future.result()
-                if failure is None:
+                if failure is None and not stop.is_set():
                     running |= {pool.submit(work, item): item for item in islice(waiting, 1)}
+    if stop.is_set():
+        raise KeyboardInterrupt
     if failure is not None:
         raise failure
+
+
+@contextmanager
+def _first_interrupt_noted() -> Iterator[threading.Event]:
+    """For the time of the block, the first SIGINT sets the event; the second interrupts as usual."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+        noted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)

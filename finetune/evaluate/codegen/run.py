@@ -92,12 +92,7 @@ class CodegenReport(Record):
     best_checkpoints: tuple[BestCheckpoint, ...] = ()
 
 
-def evaluate(
-    options: Options,
-    *,
-    on_generated: Callable[[int, int], None] | None = None,
-    on_scored: Callable[[int, int], None] | None = None,
-) -> CodegenReport:
+def evaluate(options: Options, *, on_progress: Callable[[int, int], None] | None = None) -> CodegenReport:
     """Generates what is missing (unless ready samples are given), scores everything, compares.
 
     Raises `UserError` for options that don't go together, before any work is done.
@@ -109,8 +104,8 @@ def evaluate(
         if options.samples is not None:
             systems, samples = _ready(options.samples, benchmark)
         else:
-            systems, samples = _generated(options, benchmark, on_generated)
-        return _scored(options, benchmark, systems, samples, sandbox, on_scored)
+            systems, samples = _generated(options, benchmark, on_progress)
+        return _scored(options, benchmark, systems, samples, sandbox, on_progress)
 
 
 def _ready(path: Path, benchmark: Benchmark) -> tuple[tuple[System, ...], dict[str, list[Sample]]]:

@@ -92,23 +92,19 @@ def score(
     problems = {problem.id: problem for problem in benchmark.problems}
     bounds = limits or benchmark.limits[mode]
     jobs = [(system.name, sample) for system in systems for sample in samples.get(system.name, ())]
-    done = 0
 
     def one(job: tuple[str, Sample]) -> tuple[Verdict, str]:
-        nonlocal done
-        outcome = check_sample(problems[job[1].task_id], job[1], sandbox, bounds, mode)
-        done += 1
-        if on_progress:
-            on_progress(done, len(jobs))
-        return outcome
+        return check_sample(problems[job[1].task_id], job[1], sandbox, bounds, mode)
 
+    checked: list[tuple[Verdict, str]] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        checked = list(pool.map(one, jobs))
+        for outcome in pool.map(one, jobs):
+            checked.append(outcome)
+            if on_progress:
+                on_progress(len(checked), len(jobs))
     for number, (verdict, _) in enumerate(checked):
         if verdict.wall_time_out and workers > 1:
-            checked[number] = check_sample(
-                problems[jobs[number][1].task_id], jobs[number][1], sandbox, bounds, mode
-            )
+            checked[number] = one(jobs[number])
     by_system: dict[str, list[tuple[Sample, Verdict, str]]] = {system.name: [] for system in systems}
     for (name, sample), (verdict, code) in zip(jobs, checked, strict=True):
         by_system[name].append((sample, verdict, code))

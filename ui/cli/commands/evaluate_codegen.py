@@ -86,6 +86,6 @@ def make_options(params: dict[str, Any]) -> Options:
 
 
 def run(options: Options) -> CodegenReport:
-    """Evaluates with progress bars on a terminal."""
-    with progress("Generating") as on_generated, progress("Running") as on_scored:
-        return evaluate(options, on_generated=on_generated, on_scored=on_scored)
+    """Evaluates with a progress bar on a terminal, for the answers first and their tests then."""
+    with progress("Evaluating") as on_progress:
+        return evaluate(options, on_progress=on_progress)
