@@ -163,7 +163,7 @@ def _counts(code: str, source: Source) -> bool:
 
 
 def _matters(code: str, text: str) -> bool:
-    """Weak hashes matter where they protect something, unpickling where the data is not a cache of one's own."""
+    """Weak hashes matter where they protect something, unpickling where it is no own cache."""
     if code == "S324":
         return bool(re.search(r"(?i)passw|token|secret|sign|auth|user|mail|session|\bkey\b", text))
     return not (code in ("S301", "S307") and re.search(r"(?i)cache", text))
