@@ -14,7 +14,7 @@ from review_data.severity import Severity
 from tests.support.browser import Watched, browsing, chromium
 from tests.support.reviews import PATCH, marker_patch, put_failed, put_review
 from tests.support.server import Served, serving
-from ui.page.texts import ENGLISH, TURKISH
+from ui.page.languages import ENGLISH, TURKISH
 
 # One worker for the file, so that its server and browser start once.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]

@@ -8,7 +8,7 @@ from string import Formatter
 import pytest
 
 from ui.page import markup, model_tab
-from ui.page.texts import ENGLISH, TURKISH, preferred
+from ui.page.languages import ENGLISH, TURKISH, preferred
 
 
 def fields(text: object) -> set[str]:

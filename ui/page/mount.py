@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from service.api.desk import Desk
+from ui.page.languages import LANGUAGES, preferred
 from ui.page.page import build
-from ui.page.texts import LANGUAGES, preferred
 
 _HERE = Path(__file__).parent
 _ICON = (
