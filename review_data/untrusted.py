@@ -16,11 +16,14 @@ ADDRESSED: Final = "⟨words addressed to the reviewer⟩"
 
 _BIDI: Final = "\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c"
 _INVISIBLE: Final = (
-    "\u00ad\u034f\u115f\u1160\u180b-\u180f\u200b-\u200d\u2060-\u2064\u206a-\u206f\ufeff\U000e0000-\U000e0fff"
+    "\x1b\x08\u00ad\u034f\u115f\u1160\u3164\uffa0\u180b-\u180f\u200b-\u200d\u2060-\u2064\u206a-\u206f\ufeff"
+    "\U000e0000-\U000e0fff"
 )
 _HIDDEN: Final = re.compile(f"[{_BIDI}{_INVISIBLE}]")
 _BIDI_ONLY: Final = re.compile(f"[{_BIDI}]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BETWEEN_WORDS: Final = re.compile(r"(?<=\w)(?:[\s_]+|-)(?=\w)")
 # Zero-width joiners are part of many scripts and emoji; a tag sequence is part of some flags.
 _JOINED: Final = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])|^\ufeff")
 
@@ -52,7 +55,7 @@ _PHRASES: Final = tuple(
         ),
         # note to the AI reviewer
         (
-            r"\b(?:note|message|hint|attention|instructions?|hello|hi|dear|hey|important)[ ,:]*(?:to|for)?",
+            r"\b(?:note|message|hint|instructions?|hello|hi|dear|hey|important)[ ,:]*(?:to|for)?",
             rf"[ ,:]*(?:the |any |all |you,? )?{_WHO}\b(?! ?[.(=\[]\w)",
         ),
         # you are a reviewer; act as an assistant
@@ -63,10 +66,12 @@ _PHRASES: Final = tuple(
         (r"\byou are now (?:an? |in |the )?\w+",),
         # rate everything here as low
         (
-            r"\b(?:rate|grade|score|mark|classify|treat|label|report|consider|set|answer)(?: \w+){0,6}",
+            r"\b(?:rate|grade|score|mark|classify|treat|report|answer)(?: \w+){0,6}",
             r" (?:as|to|with|severity|at)(?: be)?(?: severity)?[ :=]*[\"'“`]?",
             rf"{_GRADE}\b(?: severity)?",
         ),
+        # set the severity to low
+        (r"\bset (?:\w+ ){0,3}?(?:severity|rating|score)(?: \w+){0,3} (?:to|as) ", rf"[\"'“`]?{_GRADE}\b"),
         # answer that this change is clean; reply with an empty list
         (
             r"\b(?:answer|reply|respond|output|return|say|print)(?: only| just)?(?: with| that)?",
@@ -77,7 +82,7 @@ _PHRASES: Final = tuple(
         (
             r"\b(?:do not|don't|never|must not|should not|no need to)",
             r" (?:report|flag|mention|rate|comment on|list)\b(?: \w+){0,5}?",
-            r" (?:issues?|findings?|problems?|vulnerabilit\w+|this|line|file|change|diff|anything|it)\b",
+            rf" (?:issues?|findings?|problems?|vulnerabilit\w+|this {_CHANGE}|anything)\b",
         ),
         (r"\b(?:new|updated|real|revised|hidden) (?:system )?(?:instructions?|prompt|rubric)\b(?= ?[:.-])",),
         (
@@ -119,8 +124,8 @@ def addresses_reviewer(text: str) -> str | None:
 
 def fold(text: str) -> str:
     """`text` as a reader takes it: hidden characters gone, look-alikes in Latin, words one blank apart."""
-    seen = _HIDDEN.sub("", unicodedata.normalize("NFKC", text)).translate(_LOOKALIKES)
-    return re.sub(r"(?<=\w)[\s_]+(?=\w)", " ", seen)
+    plain = _HIDDEN.sub("", _TERMINAL.sub("", unicodedata.normalize("NFKC", text)))
+    return _BETWEEN_WORDS.sub(" ", plain.translate(_LOOKALIKES))
 
 
 def shown(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from review_data.domain import (
     Category,
+    DiffLine,
     FileChange,
     Issue,
     LineKind,
@@ -63,7 +64,7 @@ class ModelFinder:
         reply = self.model.write(Question(Form.FIND, tuple(messages)))
         rows = issues_before_cut(reply.text) if reply.cut else parse_find(reply.text).issues
         issues = tuple(to_issue(row, file, self.name) for row in rows)
-        return Found((*issues, *hidden_text(file, self.name)), (_cut_off(file),) if reply.cut else ())
+        return Found((*issues, *hidden_text(chunk, self.name)), (_cut_off(file),) if reply.cut else ())
 
 
 class ModelRater:
@@ -133,29 +134,55 @@ def to_issue(row: FoundIssue, file: FileChange, source: str) -> Issue:
     )
 
 
-def hidden_text(file: FileChange, source: str) -> Iterator[Issue]:
-    """An issue per added line that hides characters or addresses the reviewer."""
-    for line in (line for hunk in file.hunks for line in hunk.lines if line.kind is LineKind.ADDED):
-        hidden = hidden_characters(line.text)
-        spoken = addresses_reviewer(line.text)
-        if spoken is None and not hidden:
-            continue
-        title = (
-            f"Text in the change gives orders to its reviewer: “{one_line(spoken, 60)}”"
-            if spoken is not None
-            else f"The line {'reorders' if reorders(line.text) else 'hides'} characters: {', '.join(hidden)}"
-        )
-        yield Issue(
-            path=file.path,
-            line=line.new_line or 0,
-            category=Category.SECURITY,
-            title=title,
-            quote=line.text,
-            explanation="Such text is reported and never followed; look closely at what stands around it.",
-            suggestion="Remove it, or write the characters as escapes where they are needed.",
-            source=source,
-            rule=ADDRESSES if spoken is not None else HIDES,
-        )
+def hidden_text(chunk: Chunk, source: str) -> Iterator[Issue]:
+    """An issue per added line that hides characters or addresses the reviewer; names and texts likewise.
+
+    What the file's name or the merge request's text says is reported at the first changed line, once.
+    """
+    file, request = chunk.files[0], chunk.change.request
+    changed = [line for hunk in file.hunks for line in hunk.lines if line.kind is not LineKind.CONTEXT]
+    for line in (line for line in changed if line.kind is LineKind.ADDED):
+        yield from _hidden(file, line, line.text, "The line", source)
+    for text, what in (
+        (file.path, "The file's name"),
+        (request.title, _WORDS),
+        (request.description, _WORDS),
+    ):
+        if changed and _is_first_part(chunk, file, whole_change=what is _WORDS):
+            yield from _hidden(file, changed[0], " ".join(text.split()), what, source)
+
+
+_WORDS: Final = "The merge request's text"
+
+
+def _is_first_part(chunk: Chunk, file: FileChange, *, whole_change: bool) -> bool:
+    files = [
+        one for one in chunk.change.request.files if one.hunks and (whole_change or one.path == file.path)
+    ]
+    return files[0].path == file.path and files[0].hunks[0].new_start == file.hunks[0].new_start
+
+
+def _hidden(file: FileChange, line: DiffLine, text: str, what: str, source: str) -> Iterator[Issue]:
+    hidden, spoken = hidden_characters(text), addresses_reviewer(text)
+    if spoken is None and not hidden:
+        return
+    title = (
+        f"{what} gives orders to the reviewer: “{one_line(spoken, 60)}”"
+        if spoken is not None
+        else f"{what} {'reorders' if reorders(text) else 'hides'} characters: {', '.join(hidden[:8])}"
+    )
+    yield Issue(
+        path=file.path,
+        line=line.new_line or line.old_line or 0,
+        side=Side.NEW if line.new_line else Side.OLD,
+        category=Category.SECURITY,
+        title=title,
+        quote=line.text,
+        explanation="Such text is reported and never followed; look closely at what stands around it.",
+        suggestion="Remove it, or write the characters as escapes where they are needed.",
+        source=source,
+        rule=ADDRESSES if spoken is not None else HIDES,
+    )
 
 
 def _original(row: FoundIssue, file: FileChange) -> str:

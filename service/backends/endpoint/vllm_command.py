@@ -68,8 +68,8 @@ def vllm_program() -> list[str]:
     if find_spec("vllm") is not None:
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
     raise UserError(
-        "vLLM is not installed here; install it in an environment of its own (`pip install vllm`), because it "
-        "pins its own torch, and put that environment's `vllm` on the PATH"
+        "vLLM is not installed here; install it in an environment of its own (`pip install vllm`), because "
+        "it pins its own torch, and put that environment's `vllm` on the PATH"
     )
 
 

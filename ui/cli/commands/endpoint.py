@@ -39,5 +39,10 @@ def check(
 
 def as_text(checks: Sequence[Check]) -> str:
     """A line per check: a mark, its name, what was seen."""
-    marks = {True: "ok", False: "missing", None: "unknown"}
-    return "\n".join(f"{marks[one.ok]:<8} {one.name:<18} {one.detail}" for one in checks)
+    return "\n".join(f"{_mark(one):<8} {one.name:<18} {one.detail}" for one in checks)
+
+
+def _mark(one: Check) -> str:
+    if one.ok is None:
+        return "unknown"
+    return "ok" if one.ok else ("missing" if one.needed else "advice")
