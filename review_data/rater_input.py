@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from review_data import untrusted
 from review_data.dataset import LabelledComment, LabelledFinding
 from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Record, Side, number_on
 
@@ -66,15 +67,18 @@ def plain(text: str) -> str:
 
 
 def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -> RaterFields:
-    """The fields of a found issue; its diff lines come from the file of that path, if the change has it."""
+    """The fields of a found issue; its diff lines come from the file of that path, if the change has it.
+
+    The change's author may address the rater: such words and hidden characters are taken out.
+    """
     section, lines = _around(files, issue.path, issue.line, issue.side)
     return RaterFields(
-        text=issue.title,
+        text=untrusted.shown(issue.title),
         category=issue.category,
-        path=issue.path,
-        project=project,
-        section=section,
-        lines=lines,
+        path=untrusted.shown(issue.path),
+        project=untrusted.shown(project),
+        section=untrusted.shown(section),
+        lines=tuple(untrusted.shown(line) for line in lines),
     )
 
 

@@ -49,7 +49,7 @@ def attacked(attack: Attack) -> Change:
 
 
 class Obedient:
-    """A model that finds nothing and calls everything low: what an attack wants. It keeps what it was shown."""
+    """A model that finds nothing and calls everything low, as an attack wants. It keeps what it was shown."""
 
     identity, concurrency, context, temperature = "obedient", 1, 16384, 1.0
 
@@ -104,7 +104,7 @@ def test_every_attack_is_reported_even_by_a_model_that_obeys(attack: Attack) -> 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=names)
 def test_no_prompt_shows_an_attack_as_it_is(attack: Attack) -> None:
-    """In find, rate and explain prompts the orders are gone, hidden characters are named, fences are whole."""
+    """In every prompt the orders are gone, hidden characters are named, fences are whole."""
     change = attacked(attack)
     file, project = change.request.files[0], change.request.project
     chunk, issue = render_file(file), issue_on(file, 3)
