@@ -5,12 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune.evaluate.client import Client, Reply, Sampling
+from finetune.evaluate.codegen.benchmark import Mode, Sample
+from finetune.evaluate.codegen.catalog import open_benchmark
+from finetune.evaluate.codegen.compare import compare
+from finetune.evaluate.codegen.generate import Request, generate_missing
+from finetune.evaluate.codegen.score import score
+from finetune.evaluate.codegen.systems import System
+from finetune.evaluate.kept import KeptRows, in_flight
+from finetune.sandbox.job import Limits
 from finetune.sandbox.machine import Sandbox, open_sandbox
 from review_data.errors import UserError
 from tests.support import tiny_model
@@ -177,6 +186,52 @@ def test_two_adapters_are_generated_scored_and_compared_by_the_real_vllm(
     again = evaluate(capsys, *args, "--endpoint", vllm_server.url)
     assert again == found
     assert rows(tmp_path / "samples.jsonl") == samples
+
+
+class Dictated:
+    """The real vLLM, held by a grammar to the answer that a table has for model and task."""
+
+    def __init__(self, url: str, answers: dict[tuple[str, str], str]) -> None:
+        self._client, self._answers = Client(url), answers
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Reply]]:
+        """Sixteen at once."""
+        return in_flight(self._one, requests, 16)
+
+    def _one(self, request: Request) -> Reply:
+        text = self._answers[request.system.name, request.task_id]
+        messages = [message.model_dump() for message in request.prompt.messages]
+        grammar = {"grammar": f"root ::= {json.dumps(text)}"}
+        sampling = Sampling(max_tokens=2000)
+        return self._client.chat(request.system.model, messages, sampling, structured_outputs=grammar)
+
+
+@pytest.mark.vllm
+def test_forty_problems_through_the_real_vllm_with_two_adapters_are_scored_rightly(
+    vllm_server: VllmServer, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """One adapter says what is right, the other what is wrong, slow or hostile; both are found out."""
+    expected: dict[tuple[str, str], str] = {}
+    answers: dict[tuple[str, str], str] = {}
+    good, bad = vllm_server.adapters
+    for row in rows(ANSWERS):  # right, wrong, then slow and hostile where a problem has them
+        key = (good if row["system"] == "right" else bad, row["task_id"])
+        answers[key], expected[key] = row["completion"], row["expected"]
+    benchmark = open_benchmark("livecodebench", PROBLEMS)
+    systems = [System(name=name, model=name, adapter=name) for name in (good, bad)]
+    kept = KeptRows(tmp_path / "samples.jsonl", Sample, {})
+    generator = Dictated(vllm_server.url, answers)
+    generate_missing(benchmark, systems, generator, kept, mode=Mode.FAITHFUL, samples_per_task=1)
+    samples = {name: [one for one in kept.rows if one.system == name] for name in (good, bad)}
+    assert {(one.system, one.task_id): one.completion for one in kept.rows} == answers
+    scores = score(benchmark, systems, samples, sandbox, limits=Limits(cpu_s=1, wall_s=3))
+    assert {
+        (one.name, result.task_id): result.outcome for one in scores for result in one.results
+    } == expected
+    assert [one.pass_at_1 for one in scores] == [1.0, 0.0]
+    (compared,) = compare(scores)
+    assert compared.flips is not None
+    assert (compared.flips.first_only, compared.p_value) == (40, pytest.approx(2 * 0.5**40))
 
 
 def test_base_and_adapters_generate_in_this_process_too(
