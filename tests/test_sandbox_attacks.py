@@ -302,7 +302,7 @@ def test_a_cell_dies_with_the_process_that_opened_it(sandbox: Sandbox, tmp_path:
         f"    run_program(sandbox, {code!r}, '', Limits(wall_s=60))\n"
     )
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, env=_environment()
+        [sys.executable, str(script)], stdout=subprocess.PIPE, env=_environment() | {"TMPDIR": str(tmp_path)}
     ) as evaluation:
         assert evaluation.stdout is not None
         assert evaluation.stdout.readline() == b"ready\n"
