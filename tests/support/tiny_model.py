@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def build(folder: Path) -> dict[str, Path]:
+def build(folder: Path, *, width: int = 64, layers: int = 2) -> dict[str, Path]:
     """Writes the base model and its adapters below `folder`; returns name -> path."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -47,10 +47,10 @@ def build(folder: Path) -> dict[str, Path]:
     # vLLM on a CPU wants heads of 32 or more dimensions.
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
         num_key_value_heads=1,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
