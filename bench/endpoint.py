@@ -5,7 +5,7 @@
 Starts a real vLLM with a small Qwen2 and an adapter, then measures
 1. finding in 200 chunks through the endpoint: wall time, output tokens per second, the client's own CPU time;
 2. rating two issues per chunk: wall time, and the prefix-cache hit rate from the server's /metrics;
-3. the prompts of 1 with vLLM's offline `LLM.chat` in vLLM's own environment (no HTTP, same limits and adapter).
+3. the prompts of 1 with vLLM's offline `LLM.chat` in its own environment (no HTTP, same limits and adapter).
 Prints the ratios; writes nothing. Takes some minutes on two cores.
 """
 
@@ -62,12 +62,13 @@ def main() -> None:
     ratio = (online["tokens"] / online["wall"]) / (offline["tokens"] / offline["wall"])
     print(f"offline  {offline['wall']:7.1f} s  {offline['tokens'] / offline['wall']:7.1f} output tokens/s")
     print(
-        f"throughput endpoint / offline: {ratio:.2f} (output tokens {online['tokens']:.0f} / {offline['tokens']})"
+        f"throughput endpoint / offline: {ratio:.2f} "
+        f"(output tokens {online['tokens']:.0f} / {offline['tokens']})"
     )
 
 
 def chunked(count: int) -> tuple[object, list[object]]:
-    """A change of `count` files of about 40 added lines of this repository's code, and two issues per file."""
+    """A change of `count` files of 40 added lines of this repository's code, and two issues per file."""
     from tests.support.changes import change_of, file_of, issue_on
 
     root = Path(__file__).parents[1]
@@ -118,7 +119,8 @@ def measure_finding(url: str, root: str, count: int) -> tuple[list[object], dict
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     tokens = counter(root, "vllm:generation_tokens_total") - before
     print(
-        f"endpoint {wall:7.1f} s  {tokens / wall:7.1f} output tokens/s  {len(plan.chunks)} chunks, {failed} failed"
+        f"endpoint {wall:7.1f} s  {tokens / wall:7.1f} output tokens/s  "
+        f"{len(plan.chunks)} chunks, {failed} failed"
     )
     print(f"client CPU {cpu:.2f} s = {cpu / wall:.1%} of the wall time")
     texts = finder.layouts.of(change).texts
