@@ -23,6 +23,7 @@ from review_data.jsonl import read_jsonl, write_atomically
 
 BASE: Final = "base"
 LIMIT: Final = 0.05
+RESAMPLES: Final = 1000
 
 
 class Comparison(Record):
@@ -56,7 +57,9 @@ def compare(registry: Path, candidate: str, incumbent: str) -> Comparison:
     mine = read_answers(folder / ANSWERS)
     other, name = _incumbent(registry, folder, incumbent, manifest.task)
     rows, theirs = _paired(mine, other, manifest.id, name)
-    difference = paired_bootstrap(statistic(rows), statistic(theirs), [row.record for row in rows])["score"]
+    difference = paired_bootstrap(
+        statistic(rows), statistic(theirs), [row.record for row in rows], resamples=RESAMPLES
+    )["score"]
     comparison = Comparison(
         id=_identity(manifest.id, name, rows),
         task=manifest.task,

@@ -50,6 +50,7 @@ class Plan(Record):
 
     dtype: DType
     packing: bool
+    sharing: bool = False
     micro_batch: int
     accumulation: int
     checkpointing: bool
@@ -115,13 +116,16 @@ def packs(machine: Machine) -> bool:
     return machine.kind == "cuda" and machine.flash_attention
 
 
-def make_plan(machine: Machine, recipe: Recipe, shape: Shape, longest: int, mean: float) -> Plan:
+def make_plan(
+    machine: Machine, recipe: Recipe, shape: Shape, longest: int, mean: float, sharing: bool = False
+) -> Plan:
     """The fastest plan that fits rows of `longest` and on average `mean` tokens.
 
+    `sharing`: the rows begin alike, so that their prefix is computed once per micro-batch.
     `UserError` when the base does not fit in memory, or the rows not in its context.
     """
     _check_context(recipe, shape, longest)
-    dtype, packing = dtype_for(machine), packs(machine)
+    dtype, packing = dtype_for(machine), packs(machine) and not sharing
     row = recipe.length.tokens if packing else longest
     share = _share(recipe, machine)
     room = int(machine.memory * ROOM)
@@ -138,6 +142,7 @@ def make_plan(machine: Machine, recipe: Recipe, shape: Shape, longest: int, mean
     return Plan(
         dtype=dtype,
         packing=packing,
+        sharing=sharing,
         micro_batch=rows,
         accumulation=max(1, round(share * mean / row)) if packing else share // rows,
         checkpointing=checkpointing,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from finetune.llm import base as bases
+from finetune.llm.batches import worth_sharing
 from finetune.llm.examples import StageData, stage_data
 from finetune.llm.hardware import Machine, Plan, Shape, look, make_plan, shape_of
 from finetune.llm.run_folder import RunFacts
@@ -64,7 +65,7 @@ def _prepared(recipe: Recipe, benchmarks: tuple[Path, ...], machine: Machine | N
         prompt_version=prompt_version(recipe),
         data_hashes=tuple(stage.data.hash for stage in stages),
         machine=machine,
-        plan=make_plan(machine, recipe, shape, *_longest_and_mean(stages)),
+        plan=make_plan(machine, recipe, shape, *_longest_and_mean(stages), sharing=_sharing(stages)),
         versions=versions(),
     )
     return Prepared(facts, shape, tokenizer, stages, label_tokens(recipe, tokenizer))
@@ -113,7 +114,7 @@ def describe(prepared: Prepared) -> str:
     ]
     for number, rows in enumerate(prepared.stages, start=1):
         lines += _describe_stage(prepared, number, rows)
-    batching = "packed by length" if plan.packing else "grouped by length"
+    batching = batching_of(plan)
     lines += [
         f"device: {facts.machine.name} × {facts.machine.processes}, {plan.dtype}, rows {batching}, "
         f"{plan.micro_batch} at a time × {plan.accumulation} per step, activation checkpointing "
@@ -122,6 +123,13 @@ def describe(prepared: Prepared) -> str:
         f"time: about {_minutes(prepared):.1f} minutes (from a short matrix product on this device)",
     ]
     return "\n".join(lines)
+
+
+def batching_of(plan: Plan) -> str:
+    """How rows meet in a micro-batch, in words."""
+    if plan.packing:
+        return "packed"
+    return "behind their common prefix" if plan.sharing else "grouped by length"
 
 
 def _rows(recipe: Recipe, tokenizer: Any, data: StageData, number: int) -> StageRows:
@@ -136,6 +144,10 @@ def _longest_and_mean(stages: tuple[StageRows, ...]) -> tuple[int, float]:
     rows = [row for stage in stages for coded in (stage.train, stage.validation) for row in coded.rows]
     sizes = [len(row.input_ids) for row in rows]
     return max(sizes), sum(sizes) / len(sizes)
+
+
+def _sharing(stages: tuple[StageRows, ...]) -> bool:
+    return all(worth_sharing([row.input_ids for row in stage.train.rows]) for stage in stages)
 
 
 def _describe_stage(prepared: Prepared, number: int, rows: StageRows) -> list[str]:

@@ -69,7 +69,7 @@ def scores(answers: Sequence[Answer], split: str = "validation", served: bool = 
     groups = [answer.record for answer in answers]
     found = []
     for name, figure in names.items():
-        interval = bootstrap(figure, groups)["score"]
+        interval = bootstrap(figure, groups, resamples=1000)["score"]
         found.append(
             Score(
                 name=name,

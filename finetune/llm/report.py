@@ -47,6 +47,8 @@ def plot(folder: Path, choices: Sequence[Choice]) -> None:
 
 def report(prepared: Prepared, log: Sequence[dict[str, Any]], choices: Sequence[Choice]) -> str:
     """The report's text."""
+    from finetune.llm.prepare import batching_of
+
     facts = prepared.facts
     recipe, plan = facts.recipe, facts.plan
     lines = [
@@ -63,7 +65,7 @@ def report(prepared: Prepared, log: Sequence[dict[str, Any]], choices: Sequence[
         f"{recipe.optimisation.warmup:.0%}, batch {recipe.optimisation.batch}, seed "
         f"{recipe.optimisation.seed}",
         f"- {facts.machine.name} × {facts.machine.processes}, {plan.dtype}, "
-        f"{'packed' if plan.packing else 'grouped by length'}, {plan.micro_batch} × {plan.accumulation} rows "
+        f"{batching_of(plan)}, {plan.micro_batch} × {plan.accumulation} rows "
         "per step",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in facts.versions.items())}",
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetune.llm.base import load_model
+from finetune.llm.batches import Padded, Shared
 from finetune.llm.hardware import Machine, Plan
 from finetune.llm.order import GroupedOrder
 from finetune.llm.prepare import Prepared, StageRows
@@ -40,6 +41,7 @@ def build(
         args=_arguments(recipe, recipe.stages[number - 1], plan, facts.machine, folder),
         train_dataset=_dataset(rows.train.rows, recipe.length.tokens, plan.packing),
         eval_dataset=_dataset(validation, recipe.length.tokens, plan.packing),
+        data_collator=_collator(plan, prepared.tokenizer.pad_token_id),
         processing_class=prepared.tokenizer,
         callbacks=callbacks,
     )
@@ -112,6 +114,13 @@ def _arguments(recipe: Recipe, stage: Stage, plan: Plan, machine: Machine, folde
     )
 
 
+def _collator(plan: Plan, pad: int) -> Any:
+    """None leaves packs to trl, which owns their layout."""
+    if plan.packing:
+        return None
+    return Shared() if plan.sharing else Padded(pad)
+
+
 def _dataset(rows: Sequence[Encoded], tokens: int, packing: bool) -> Any:
     from datasets import Dataset, disable_progress_bars
     from trl import pack_dataset
@@ -154,7 +163,7 @@ def _trainer_class(label_ids: Sequence[int], label_weight: float) -> Any:
         def _count(self, inputs: Any) -> None:
             if self.model.training:
                 mask = inputs.get("attention_mask")
-                tokens = inputs["input_ids"].numel() if mask is None else mask.sum()
+                tokens = mask.sum() if mask is not None and mask.dim() == 2 else inputs["input_ids"].numel()
                 local = torch.as_tensor(tokens, device=inputs["input_ids"].device)
                 self._total_train_tokens += int(self.accelerator.gather_for_metrics(local).sum())
             self._metrics["train" if self.model.training else "eval"]["num_tokens"] = [
