@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,28 @@ def test_prefix_cache_counters_are_read_from_metrics() -> None:
         'vllm:prefix_cache_queries_created{engine="0"} 1.7e9\n'
     )
     assert hit_tokens(text) == (150.0, 80.0)
+
+
+def test_serve_run_becomes_the_server(tmp_path: Path) -> None:
+    """With --run the program `vllm` on the PATH takes over, with the printed arguments and environment."""
+    program = tmp_path / "vllm"
+    program.write_text('#!/bin/sh\necho "$VLLM_ALLOW_RUNTIME_LORA_UPDATING $*"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli.main", "vllm", "serve", "base", "--port", "8123", "--run"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("1 serve base --host 127.0.0.1 --port 8123")
+
+
+def test_serve_run_without_vllm_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No `vllm` on the PATH and none in this environment: the user's affair, exit code 2."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["vllm", "serve", "base", "--run"]) == 2
+    assert "install it in an environment of its own" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ from service.backends.endpoint import wire
 from service.review import ReviewOptions, exit_code, review
 from service.settings import Settings
 from tests.support.changes import change_of, file_of
+from tests.support.pushes import BAD_LINE, Site
 from tests.support.servers import MODELS, Answer, Asked, Server, chat_server, says, serving
 from tests.support.vllm import free_port
 from ui.cli.main import main
@@ -239,3 +241,19 @@ def test_servers_without_label_probabilities_get_schemas() -> None:
     assert finding.explanation == "Anybody can run anything."
     assert result.provenance.model == MODELS["data"][0]["id"]
     assert not {"structured_outputs", "allowed_token_ids"} & set(server.chats()[0].body)
+
+
+def test_the_hook_passes_loudly_when_the_server_is_down(tmp_path: Path) -> None:
+    """A server that is down stops no push, and the push says what was not reviewed; `closed` stops it."""
+    site = Site(tmp_path)
+    site.commit("app.py")
+    assert site.push("main").returncode == 0
+    assert site.terazi("hook", "install", python=sys.executable).returncode == 0
+    site.commit("b.py", f"{BAD_LINE}\n")
+    env = {"TERAZI_BACKEND": "endpoint", "TERAZI_ENDPOINT": f"http://127.0.0.1:{free_port()}/v1"}
+    stopped = site.push("main", **env, TERAZI_HOOK_FAIL="closed")
+    assert stopped.returncode == 1
+    done = site.push("main", **env)
+    assert done.returncode == 0, done.stderr
+    assert "REVIEW FAILED: nothing was reviewed" in done.stderr
+    assert "can't be reached" in done.stderr

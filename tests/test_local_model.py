@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from review_data.domain import Outcome, Rating
-from review_data.errors import BackendError, SettingsError
+from review_data.errors import BackendError, MissingExtra, SettingsError
 from review_data.prompts import rate_messages, render_file
 from service.backends.adapter import MANIFEST
 from service.backends.asking import PLACEHOLDER, Form, Label, Question
 from service.backends.catalog import open_reviewer
+from service.backends.local import load as loading
 from service.backends.local.batching import Batcher
 from service.backends.local.load import choose_device, load
 from service.backends.local.model import LocalModel
@@ -124,6 +125,13 @@ def test_a_missing_model_or_adapter_says_what_to_name(tiny_models: dict[str, Pat
     result = review(CHANGE, reviewer, ReviewOptions())
     assert result.outcome is Outcome.FAILED
     assert "can't be loaded" in result.skips[0].reason
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the message is the command that installs it."""
+    monkeypatch.setattr(loading, "PACKAGES", ("no_such_package",))
+    with pytest.raises(MissingExtra, match=r"pip install 'terazi\[local\]'"):
+        open_reviewer(Settings(backend="local", local_model="m"))
 
 
 def test_waiting_questions_run_together_by_kind() -> None:
