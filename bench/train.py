@@ -3,7 +3,7 @@
 usage: python bench/train.py [--rows 96] [--rounds 3] [--size auto|small|1.5b]
 
 Rows are the packaged review examples (find, rate, explain) in their own mix of lengths; the base is a
-randomly initialised Qwen2: 25M parameters on a CPU, Qwen2.5-1.5B's shape on a GPU. Useful tokens are
+randomly initialised Qwen2: 7M parameters on a CPU, Qwen2.5-1.5B's shape on a GPU. Useful tokens are
 supervised tokens, the same in both ways. "Published" is what mcolakk/NLP-LORA-FineTuning-Project does: every
 row padded to 1024, loss on all tokens, gradient checkpointing, four rows at a time. Each round runs the ways
 one after another; medians and ratios of one epoch are printed, on a GPU also the share of the card's peak.
@@ -102,7 +102,7 @@ def make_base(tokenizer: Any, large: bool, cuda: bool) -> Any:
     from finetune.llm.trainer import lora_config
     from finetune.recipes import load
 
-    small = Size(hidden=384, intermediate=1536, layers=8, heads=6, context=8192)
+    small = Size(hidden=256, intermediate=1024, layers=4, heads=4, context=8192)
     qwen = Size(hidden=1536, intermediate=8960, layers=28, heads=12, context=8192)
     base = make_model(tokenizer, qwen if large else small)
     if large:

@@ -36,8 +36,11 @@ def plot(folder: Path, choices: Sequence[Choice]) -> None:
         rows = [row for row in log if row["stage"] == number]
         _draw_stage(axes, rows, offset, choice.step, first=number == 1)
         offset += max((row["step"] for row in rows), default=0)
-    axes.set(xlabel="step", ylabel="loss per learned token", title=f"Loss of {folder.name}")
-    axes.grid(alpha=0.3)
+    axes.set(xlabel="step", ylabel="loss per learned token (log scale)", title=f"Loss of {folder.name}")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.grid(alpha=0.3, which="both")
     axes.legend()
     picture = folder / ".loss.png.tmp"
     figure.savefig(picture, format="png", dpi=120)
