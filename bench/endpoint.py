@@ -109,7 +109,7 @@ def compare(url: str, root: str, engine: subprocess.Popen[str], count: int, roun
         print(
             f"{len(part)} chunks: endpoint {online.wall:6.1f} s {online.rate:7.1f} tokens/s | "
             f"offline {offline.wall:6.1f} s {offline.rate:7.1f} tokens/s | "
-            f"ratio {online.rate / offline.rate:.2f} | client CPU {online.cpu / online.wall:.1%} of the wall time",
+            f"ratio {online.rate / offline.rate:.2f} | client CPU {online.cpu / online.wall:.1%} of the time",
             flush=True,
         )
     ratios = [online.rate / offline.rate for online, offline in pairs]

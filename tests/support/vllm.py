@@ -25,7 +25,7 @@ import pytest
 from tests.support import tiny_model
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 240.0
+START_SECONDS = 480.0
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
