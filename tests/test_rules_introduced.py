@@ -68,17 +68,12 @@ def test_a_call_that_becomes_faulty_by_an_added_argument() -> None:
 
 def test_the_whole_file_decides_what_a_file_wide_condition_sees() -> None:
     """A clean-up outside the hunk keeps a rule quiet where the whole file is at hand."""
-    body = (
-        "import os; from tempfile import NamedTemporaryFile\n"
-        + "x = 1\n" * 20
-        + "f = NamedTemporaryFile(delete=False)\n"
-        + "x = 1\n" * 20
-    )
-    whole = body + "os.unlink(f.name)\n"
-    file = file_of("a.py", "+f = NamedTemporaryFile(delete=False)", start=22)
-    at_hand = Change(MergeRequest(files=(file,)), Files({("a.py", Side.NEW): whole}))
-    assert [issue.rule for issue in issues_of(at_hand)] == []
-    assert rules_of(file) == ["python/temp-file-kept"]
+    body = "x = 1\n" * 20 + 'name = request.args["name"]\nreturn send_file(name)\n' + "x = 1\n" * 20
+    file = file_of("a.py", '+name = request.args["name"]\n+return send_file(name)', start=21)
+    texts = {("a.py", Side.NEW): body + "name = secure_filename(name)\n"}
+    found = issues_of(Change(MergeRequest(files=(file,)), Files(texts)))
+    assert "any/opens-what-the-caller-says" not in [issue.rule for issue in found]
+    assert rules_of(file) == ["any/opens-what-the-caller-says"]
 
 
 def test_a_snapshot_of_another_moment_is_not_used() -> None:
@@ -91,7 +86,7 @@ def test_a_snapshot_of_another_moment_is_not_used() -> None:
 def test_tests_are_left_alone() -> None:
     """Most rules do not read test files; those about tests read only them."""
     assert rules_of(file_of("tests/test_a.py", "+age = (now - then).seconds")) == []
-    assert rules_of(file_of("tests/test_a.py", "+    time.sleep(3)")) == ["python/test-sleeps"]
+    assert rules_of(file_of("a.test.ts", "+it.only('adds', () => {})")) == ["javascript/focused-test"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ the rule packs and in the modules named here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Final
 from review_data.domain import FileChange, Issue, Side, Skip, SkipKind
 from review_data.errors import BackendError
 from review_data.secrets import mask
+from service.backends.embedded.guards import is_gone
 from service.backends.embedded.hidden_text import hidden_text
 from service.backends.embedded.issues import at_replacement, issue_of
 from service.backends.embedded.matching import Match, Parsed, introduced
@@ -25,6 +25,8 @@ from service.backends.embedded.sources import language, source_of
 from service.ports import Change, Chunk, Finder, Found, Plan
 
 _FILES_PER_CHUNK: Final = 40
+# How many lines apart two findings about one statement stand at most.
+_SAME_STATEMENT: Final = 4
 _SEPARATE: Final = ("sql", "dockerfile")
 _STRUCTURAL: Final = frozenset(
     {
@@ -108,7 +110,7 @@ def added_faults(change: Change, file: FileChange) -> Iterable[Issue]:
     matches = introduced(
         rules_for(source.language, "added"), Parsed(source), lambda: Parsed(source_of(change, file, Side.OLD))
     )
-    return [issue_of(match, source, "rules") for match in matches]
+    return [issue_of(match, source, "rules") for match in _said_once(list(matches))]
 
 
 def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
@@ -121,25 +123,23 @@ def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
         Parsed(source),
         lambda: Parsed(source_of(change, file, Side.NEW)),
     )
-    gone = [match for match in matches if not _is_put_elsewhere(match, change)]
+    gone = _said_once([match for match in matches if is_gone(match, change, file)])
     return [at_replacement(issue_of(match, source, "removed-guards"), file) for match in gone]
+
+
+def _said_once(matches: list[Match]) -> list[Match]:
+    """Leaves out what a rule says of a statement that the rule it yields to has found as well."""
+    return [
+        match
+        for match in matches
+        if not any(
+            other.rule.id in match.rule.yields_to and abs(other.line - match.line) <= _SAME_STATEMENT
+            for other in matches
+        )
+    ]
 
 
 @cache
 def rules_for(name: str, scope: str) -> tuple[Rule, ...]:
     """The rules of one scope that read files of a language."""
     return tuple(rule for pack in packs_for(name) for rule in pack.rules if rule.scope == scope)
-
-
-def _is_put_elsewhere(match: Match, change: Change) -> bool:
-    """Whether an added line of the change has the guard again, or another one of its kind: then it was moved
-    or replaced, which is for people to judge."""
-    guard = match.captures.get("GUARD") or match.text
-    kind = re.compile(match.rule.regex or re.escape(guard))
-    return any(
-        guard in " ".join(line.text.split()) or kind.search(line.text)
-        for file in change.request.files
-        for hunk in file.hunks
-        for line in hunk.lines
-        if line.old_line is None
-    )

@@ -53,15 +53,22 @@ def plain_issue(
 
 def at_replacement(issue: Issue, file: FileChange) -> Issue:
     """An issue on a removed line, moved to the added line that takes its place if one like it does."""
+    target = likest_replacement(file, issue.line)
+    if target is None:
+        return issue
+    return issue.model_copy(update={"line": target.new_line, "side": Side.NEW, "quote": mask(target.text)})
+
+
+def likest_replacement(file: FileChange, old_line: int) -> DiffLine | None:
+    """The added line that takes the place of a removed one, if one like it does."""
     for hunk in file.hunks:
-        index = next((at for at, line in enumerate(hunk.lines) if line.old_line == issue.line), None)
+        index = next((at for at, line in enumerate(hunk.lines) if line.old_line == old_line), None)
         if index is None or hunk.lines[index].kind is not LineKind.REMOVED:
             continue
-        target = _likest(hunk.lines[index].text, _added_after(hunk.lines, index))
+        target = likest(hunk.lines[index].text, _added_after(hunk.lines, index))
         if target is not None:
-            update = {"line": target.new_line, "side": Side.NEW, "quote": mask(target.text)}
-            return issue.model_copy(update=update)
-    return issue
+            return target
+    return None
 
 
 def _added_after(lines: Sequence[DiffLine], index: int) -> list[DiffLine]:
@@ -71,7 +78,8 @@ def _added_after(lines: Sequence[DiffLine], index: int) -> list[DiffLine]:
     return list(takewhile(lambda line: line.kind is LineKind.ADDED, rest))
 
 
-def _likest(text: str, lines: Sequence[DiffLine]) -> DiffLine | None:
+def likest(text: str, lines: Sequence[DiffLine]) -> DiffLine | None:
+    """The line most like a text, of the first twenty; None when none is alike."""
     ratios = [(SequenceMatcher(None, text.strip(), line.text.strip()).ratio(), line) for line in lines[:20]]
     best = max(ratios, key=lambda pair: pair[0], default=(0.0, None))
     return best[1] if best[0] >= _ALIKE else None

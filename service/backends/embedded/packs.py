@@ -47,7 +47,8 @@ class Rule(Record):
     metavariable or group whose line the issue stands on. `unless` is searched in the match (structural) or
     the unit (regex), `unless_file` and `with_file` in the file's text at hand, `unless_other` in that of the
     other side of the change. `{NAME}` in `title`, `unless_file` and `with_file` stands for the captured text.
-    `needs` are literals of which one must occur in the text; `whole` rules want the whole file at hand.
+    `replaced` asks that a line like the removed one takes its place, `yields_to` names rules that say the
+    same of a statement better. `needs` are literals of which one must occur in the text; `whole` rules want the whole file at hand.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
@@ -72,6 +73,8 @@ class Rule(Record):
     tests: Literal["no", "also", "only"] = "no"
     comments: bool = False
     whole: bool = False
+    replaced: bool = False
+    yields_to: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     match: tuple[str, ...] = Field(min_length=2)
     no_match: tuple[str, ...] = Field(min_length=2)

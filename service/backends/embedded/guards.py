@@ -1,0 +1,93 @@
+"""Judges whether a guard that a change removes is really gone: neither moved, replaced, nor deleted together
+with the code that it guarded. Which lines are guards is said by the rules with `scope: removed`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import Final
+
+from review_data.domain import DiffLine, FileChange, FileStatus, LineKind
+from service.backends.embedded.issues import likest, likest_replacement
+from service.backends.embedded.matching import Match
+from service.ports import Change
+
+_HEADER: Final = re.compile(
+    r"^\s*(?:(?:export|default|public|private|protected|internal|static|final|async|override|suspend|open"
+    r"|virtual|abstract|pub(?:\(\w+\))?)\s+)*(?:def|func|function\*?|fn|fun|class|interface|trait|impl)\b"
+    r"|^\s*(?:public|private|protected|internal)\b[^=;]*\([^;]*$"
+    r"|^\s*(?:async\s+)?(?!if|for|while|switch|catch|return)\w+\([^;]*\)[^;]*\{\s*$"
+    r"|\b(?:\w*(?:app|routes?r?|api|server|group)|r|e|g|mux|fastify)\.(?:get|post|put|patch|delete|all|handle\w*)\("
+    r"|\bRoute::|^\s*(?:resources?|get|post|patch|put|delete) [:'\"]|\bpath\(",
+    re.IGNORECASE,
+)
+# What takes over from a check in the body of a handler: declared once for many, in another place.
+_TAKES_OVER: Final = re.compile(
+    r"(?i:middleware|dependencies\s*=|permission|authori[sz]e|authenticat|\bauth\w*\(|before_action|guard"
+    r"|filterchain|interceptor|policy|policies)|\brequire_\w+|\brequire[A-Z]\w+"
+    r"|before_request|@\w*(?:required|role)|\.use\("
+)
+_COMMENT: Final = re.compile(r"^\s*(?:#(?!\[)|//|--|/?\*)")
+_MARKER: Final = re.compile(r"^\s*(?:@|\[\w|#\[)")
+
+
+def is_gone(match: Match, change: Change, file: FileChange) -> bool:
+    """Whether the code is still there and the guard is not, as far as the change shows."""
+    if file.status is FileStatus.DELETED or _went_with_its_code(match, file):
+        return False
+    if match.rule.replaced and likest_replacement(file, match.line) is None:
+        return False
+    return not _is_put_elsewhere(match, change)
+
+
+def _went_with_its_code(match: Match, file: FileChange) -> bool:
+    """Whether the removed lines around the guard hold the head of what it guarded, which is not added again."""
+    for hunk in file.hunks:
+        lines = hunk.lines
+        at = next((index for index, line in enumerate(lines) if line.old_line == match.line), None)
+        if at is not None:
+            added = [line for line in lines if line.kind is LineKind.ADDED]
+            run = [*_run(lines, at, -1, LineKind.REMOVED), lines[at], *_run(lines, at, 1, LineKind.REMOVED)]
+            return any(_HEADER.search(line.text) and likest(line.text, added) is None for line in run)
+    return False
+
+
+def _run(lines: Sequence[DiffLine], at: int, step: int, kind: LineKind) -> Iterator[DiffLine]:
+    """The lines of one kind next to `lines[at]`, in one direction."""
+    rest = lines[at + 1 :] if step > 0 else lines[:at][::-1]
+    return takewhile(lambda line: line.kind is kind, rest)
+
+
+def _is_put_elsewhere(match: Match, change: Change) -> bool:
+    """Whether an added line has the guard again, or another one of its kind. A decorator on new code guards
+    that code alone."""
+    guard = match.captures.get("GUARD") or match.text
+    kind = re.compile(match.rule.regex or re.escape(guard))
+    marker = bool(_MARKER.match(guard) or _MARKER.match(match.text))
+    for file in change.request.files:
+        for hunk in file.hunks:
+            for at, line in enumerate(hunk.lines):
+                if line.kind is not LineKind.ADDED or _COMMENT.match(line.text):
+                    continue
+                alike = guard in _squeezed(line.text) or kind.search(line.text)
+                if alike and not (marker and _is_of_new_code(hunk.lines, at)):
+                    return True
+                if match.rule.category == "security" and _takes_over(hunk.lines, at):
+                    return True
+    return False
+
+
+def _takes_over(lines: Sequence[DiffLine], at: int) -> bool:
+    return bool(_TAKES_OVER.search(lines[at].text)) and not _is_of_new_code(lines, at)
+
+
+def _is_of_new_code(lines: Sequence[DiffLine], at: int) -> bool:
+    """Whether the added line stands on or in a definition that is added with it."""
+    around = [*_run(lines, at, -1, LineKind.ADDED), *_run(lines, at, 1, LineKind.ADDED)]
+    return any(_HEADER.search(line.text) for line in around)
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
