@@ -43,7 +43,7 @@ def is_gone(match: Match, change: Change, file: FileChange) -> bool:
 
 
 def _went_with_its_code(match: Match, file: FileChange) -> bool:
-    """Whether the removed lines around the guard hold the head of what it guarded, which is not added again."""
+    """Whether the head of what the guard guarded is removed next to it, and not added again."""
     for hunk in file.hunks:
         lines = hunk.lines
         at = next((index for index, line in enumerate(lines) if line.old_line == match.line), None)

@@ -48,7 +48,8 @@ class Rule(Record):
     the unit (regex), `unless_file` and `with_file` in the file's text at hand, `unless_other` in that of the
     other side of the change. `{NAME}` in `title`, `unless_file` and `with_file` stands for the captured text.
     `replaced` asks that a line like the removed one takes its place, `yields_to` names rules that say the
-    same of a statement better. `needs` are literals of which one must occur in the text; `whole` rules want the whole file at hand.
+    same of a statement better. `needs` are literals of which one must occur in the text; `whole` rules want
+    the whole file at hand.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
