@@ -200,3 +200,25 @@ def test_orders_and_hidden_characters() -> None:
 def test_drop_constraint_is_no_order() -> None:
     """SQL's own words do not address anybody."""
     assert rules_of(file_of("m.sql", '+ALTER TABLE "a" DROP CONSTRAINT "a_fkey";')) == []
+
+
+def test_decorator_on_new_code_is_no_replacement() -> None:
+    """A role check that goes from one endpoint is reported although a new endpoint brings one of its own."""
+    file = file_of(
+        "api.py",
+        '+@api.get("/b")\n+@require_role("b")\n+def b():\n+    return page()\n+\n'
+        ' @api.post("/a")\n-@require_role("a")\n def a():\n     return page()',
+    )
+    assert rules_of(file) == ["python/permission-check-removed"]
+
+
+def test_guard_that_goes_with_its_code() -> None:
+    """A check that is deleted together with the function that it guarded is not reported."""
+    file = file_of("api.py", " x = 1\n-@login_required\n-def a():\n-    return page()\n y = 2")
+    assert rules_of(file) == []
+
+
+def test_one_statement_is_reported_once() -> None:
+    """Two rules that see the same SQL statement make one finding."""
+    text = "+rows = db.execute(\n+    f\"SELECT a FROM t WHERE name = '{name}'\"\n+)"
+    assert rules_of(file_of("a.py", text)) == ["python/sql-string-format"]

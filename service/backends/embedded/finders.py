@@ -124,6 +124,8 @@ def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
         lambda: Parsed(source_of(change, file, Side.NEW)),
     )
     gone = _said_once([match for match in matches if is_gone(match, change, file)])
+    # One rewrite takes several lines of a guard away: the first speaks for all.
+    gone = list({match.rule.id: match for match in reversed(gone)}.values())
     return [at_replacement(issue_of(match, source, "removed-guards"), file) for match in gone]
 
 

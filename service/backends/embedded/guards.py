@@ -25,9 +25,14 @@ _HEADER: Final = re.compile(
 )
 # What takes over from a check in the body of a handler: declared once for many, in another place.
 _TAKES_OVER: Final = re.compile(
-    r"(?i:middleware|dependencies\s*=|permission|authori[sz]e|authenticat|\bauth\w*\(|before_action|guard"
+    r"(?i:middleware|dependencies\s*=|permission|authori[sz]e|authenticat|\bauth\w*\(|before_action|guard|helmet"
     r"|filterchain|interceptor|policy|policies)|\brequire_\w+|\brequire[A-Z]\w+"
     r"|before_request|@\w*(?:required|role)|\.use\("
+)
+# Other ways to keep two from doing something at once.
+_SYNCHRONISES: Final = re.compile(
+    r"(?i:atomic|mutex|lock|synchroni|semaphore|singleflight|transaction|begin_?tx|\.begin\(|compareandset"
+    r"|on conflict|returning|merge into)|\bsync\.|\bchan\b|<-|\bSET\s+(\w+)\s*=\s*\1\s*[-+]|\bF\("
 )
 _COMMENT: Final = re.compile(r"^\s*(?:#(?!\[)|//|--|/?\*)")
 _MARKER: Final = re.compile(r"^\s*(?:@|\[\w|#\[)")
@@ -75,6 +80,8 @@ def _is_put_elsewhere(match: Match, change: Change) -> bool:
                 if alike and not (marker and _is_of_new_code(hunk.lines, at)):
                     return True
                 if match.rule.category == "security" and _takes_over(hunk.lines, at):
+                    return True
+                if match.rule.category == "concurrency" and _SYNCHRONISES.search(line.text):
                     return True
     return False
 
