@@ -6,11 +6,9 @@ docs/dataset.md); decides nothing about training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
-
-from pydantic import field_validator
 
 from finetune.severity.config import TrainConfig
 from review_data.dataset import (
@@ -24,34 +22,12 @@ from review_data.dataset import (
     packaged_hash,
 )
 from review_data.diff import parse_diff
-from review_data.domain import Category, Record
-from review_data.jsonl import read_jsonl
-from review_data.rater_input import LINES_AROUND, RaterFields, comment_fields, finding_fields
+from review_data.domain import Record
+from review_data.rater_input import RaterFields, comment_fields, finding_fields
 from review_data.severity import Severity
 
-Source = Literal["merge_requests", "comments", "wording", "written"]
+Source = Literal["merge_requests", "comments", "wording"]
 WORDING_FOLDER: Final = Path(__file__).parent / "wording"
-
-
-class WrittenFinding(Record):
-    """A project-written finding with the diff lines around it; one of `lines` starts with ">"."""
-
-    id: str
-    text: str
-    category: Category
-    path: str
-    project: str
-    section: str = ""
-    lines: tuple[str, ...]
-    severity: Severity
-    explanation: str = ""
-
-    @field_validator("lines")
-    @classmethod
-    def _flags_one(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
-        if sum(line.startswith(">") for line in lines) != 1:
-            raise ValueError("must flag exactly one line with `>`")
-        return lines
 
 
 class Example(Record):
@@ -64,9 +40,8 @@ class Example(Record):
 
 
 def training_examples(config: TrainConfig) -> list[Example]:
-    """The training split of the configured sources, and the project-written rows."""
-    written = [*wording_examples("train"), *written_findings()] if config.wording else []
-    return packaged_examples("train", config.sources) + written
+    """The training split of the configured sources, and the wording rows."""
+    return packaged_examples("train", config.sources) + (wording_examples("train") if config.wording else [])
 
 
 def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", "comments")) -> list[Example]:
@@ -82,32 +57,6 @@ def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", 
 def wording_examples(split: Literal["train", "validation"]) -> list[Example]:
     """Project-written comments in many voices; the two splits share no comment."""
     return comment_examples(load_comments(WORDING_FOLDER / f"{split}.jsonl"), "wording")
-
-
-def written_findings() -> list[Example]:
-    """Project-written findings with their diff lines, for training only."""
-    return [
-        Example(
-            record=row.id,
-            source="written",
-            fields=RaterFields(
-                text=row.text,
-                category=row.category,
-                path=row.path,
-                project=row.project,
-                section=row.section,
-                lines=window(row.lines),
-            ),
-            severity=row.severity,
-        )
-        for row in read_jsonl(WORDING_FOLDER / "findings.jsonl", WrittenFinding)
-    ]
-
-
-def window(lines: Sequence[str]) -> tuple[str, ...]:
-    """The lines that a rater is shown: as many around the flagged one as serving gives."""
-    at = next(number for number, line in enumerate(lines) if line.startswith(">"))
-    return tuple(lines[max(0, at - LINES_AROUND) : at + LINES_AROUND + 1])
 
 
 def data_hash() -> str:
