@@ -7,7 +7,9 @@ alone. Training and export are in `finetune.severity`; what is shown of an issue
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from review_data.rater_input import RaterInput
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoded, Encoder
 
+CORES: Final = min(8, os.cpu_count() or 1)
 PACKAGED: Final = Path(__file__).parent / "model"
 Cuts = tuple[float, float, float]
 MEDIAN: Final[Cuts] = (0.5, 0.5, 0.5)
@@ -83,9 +86,14 @@ class SeverityModel:
         """Per input the three thresholds' logits.
 
         Each input is a run of its own: activations are quantised per run, so that a batch would let one
-        issue's rating depend on its neighbours; and no time goes into padding.
+        issue's rating depend on its neighbours; and no time goes into padding. Runs are spread over the
+        processor's cores; equal inputs are run once.
         """
-        return [self._run(encoded) for encoded in self.encoder.encode(inputs)]
+        different = list(dict.fromkeys(inputs))
+        encoded = self.encoder.encode(different)
+        with ThreadPoolExecutor(max(1, min(CORES, len(encoded)))) as pool:
+            rows = dict(zip(different, pool.map(self._run, encoded), strict=True))
+        return [rows[shown] for shown in inputs]
 
     def probabilities(self, inputs: Sequence[RaterInput]) -> list[Probabilities]:
         """Per input the calibrated probabilities."""
