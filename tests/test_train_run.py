@@ -108,8 +108,11 @@ def test_batches_are_padded_to_their_longest_row_and_pad_is_never_learned(
 ) -> None:
     """The trainer's own batches: no label on padding or prompt, an end token in each row's labels."""
     ready = prepared(tiny_base, sums)
-    model = open_model(ready.facts.recipe, ready.facts.plan, None)
-    trainer = build(ready.facts, 1, model, ready, ready.stages[0], tmp_path, [])
+    facts = ready.facts.model_copy(
+        update={"plan": ready.facts.plan.model_copy(update={"sharing": False, "micro_batch": 4})}
+    )
+    model = open_model(facts.recipe, facts.plan, None)
+    trainer = build(facts, 1, model, ready, ready.stages[0], tmp_path, [])
     end, pad = tokens.prepare(ready.tokenizer), ready.tokenizer.pad_token_id
     known = {tuple(row.input_ids): row.supervised for row in ready.stages[0].train.rows}
     for batch in trainer.get_train_dataloader():
@@ -131,7 +134,11 @@ def test_packed_and_unpacked_rows_have_the_same_loss(tiny_base: Path, sums: Path
     found = []
     for packing in (False, True):
         facts = ready.facts.model_copy(
-            update={"plan": ready.facts.plan.model_copy(update={"packing": packing, "micro_batch": 1})}
+            update={
+                "plan": ready.facts.plan.model_copy(
+                    update={"packing": packing, "sharing": False, "micro_batch": 1}
+                )
+            }
         )
         model = open_model(facts.recipe, facts.plan, None)
         trainer = build(facts, 1, model, ready, ready.stages[0], tmp_path, [])
