@@ -221,3 +221,26 @@ def test_the_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
         log.write('{"stage": 2, "st')
     rewind_log(tmp_path, 1, 2)
     assert [(row["stage"], row["step"]) for row in read_log(tmp_path)] == [(1, 1), (1, 2)]
+
+
+def test_two_processes_train_one_adapter(
+    finished: Trained, tiny_base: Path, sums: Path, tmp_path: Path
+) -> None:
+    """Under torchrun each process takes half of a step's rows: the step's loss is that of one process."""
+    folder = tmp_path / "run"
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--module", "ui.cli.main"]
+    changes = [part for change in (*SHORT, "stages.0.epochs=1") for part in ("--set", change)]
+    given = ["--out", str(folder), "--base", str(tiny_base), "--data", str(sums)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *launcher, "train", "codegen", *given, *changes],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert losses(folder)[1] == pytest.approx(losses(finished.folder)[1], abs=1e-4)
+    assert sorted(losses(folder)) == [1, 2, 3, 4]
+    assert (folder / "adapter" / "manifest.json").exists()

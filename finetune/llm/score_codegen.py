@@ -98,7 +98,7 @@ def samples_of(statement: str) -> tuple[Sample, ...]:
     """The sample tests that a statement shows, under headings such as "Input" and "Output"."""
     words = "|".join((_HEADING.format(word="input"), _HEADING.format(word="output"), "note", "explanation"))
     heading = re.compile(rf"^[ \t#*]*({words})[ \t*]*$", re.IGNORECASE | re.MULTILINE)
-    after = re.split(r"^[ \t#*-]*(?:examples?|samples?)\b.*$", statement, maxsplit=1, flags=re.I | re.M)
+    after = re.split(r"^[ \t#*-]*(?:examples?|samples?)[ \t:*-]*$", statement, maxsplit=1, flags=re.I | re.M)
     parts = heading.split(after[-1] if len(after) > 1 else statement)[1:]
     pairs = list(zip(parts[::2], parts[1::2], strict=False))
     return tuple(

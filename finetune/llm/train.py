@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -61,18 +62,21 @@ def train(prepared: Prepared, folder: Path, resume: bool) -> Trained:
 
 
 def _claim(facts: RunFacts, folder: Path, resume: bool, first: bool) -> RunFacts:
-    """The facts to run under: new ones written down, or those of the run that goes on."""
+    """The facts to run under: new ones written down, or those of the run that goes on.
+
+    Every process takes the plan that the first one wrote.
+    """
+    if not first:
+        _wait_for(folder / "run.json")
     known = read_facts(folder)
     if known is None:
         _refuse_foreign(folder)
-        if first:
-            write_facts(folder, facts)
+        write_facts(folder, facts)
         return facts
     if not resume and first:
         raise UserError(
             f"run folder {folder}: holds a run already ({known.recipe.name}, {known.status}); go on with "
-            "--resume or "
-            "choose another with --out"
+            "--resume or choose another with --out"
         )
     same = facts.model_copy(update={"plan": known.plan})
     if same.hash != known.hash:
@@ -81,8 +85,7 @@ def _claim(facts: RunFacts, folder: Path, resume: bool, first: bool) -> RunFacts
         ]
         raise UserError(
             f"run folder {folder}: can't go on, because {' and '.join(changed)} changed since it was "
-            "started; "
-            "start anew in another folder with --out"
+            "started; start anew in another folder with --out"
         )
     return same
 
@@ -105,20 +108,30 @@ def _stage(prepared: Prepared, folder: Path, number: int, start: Path | None, fi
     written = place / "choice.json"
     if written.exists():
         return Choice.model_validate_json(written.read_bytes())
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     model = open_model(facts.recipe, facts.plan, start)
-    _run_trainer(prepared, folder, number, model, rows)
-    choice = choose(prepared, rows, place, model)
+    _run_trainer(prepared, folder, number, model, rows, first)
     if first:
+        choice = choose(prepared, rows, place, model)
         write_atomically(written, choice.model_dump_json(indent=2) + "\n")
-    return choice
+    _wait_for(written)
+    return Choice.model_validate_json(written.read_bytes())
 
 
-def _run_trainer(prepared: Prepared, folder: Path, number: int, model: Any, rows: StageRows) -> None:
+def _wait_for(path: Path) -> None:
+    """Until another process has written it; a launcher ends this one when that fails."""
+    while not path.exists():
+        time.sleep(0.2)
+
+
+def _run_trainer(
+    prepared: Prepared, folder: Path, number: int, model: Any, rows: StageRows, first: bool
+) -> None:
     facts = prepared.facts
     place = folder / f"stage-{number}"
     last = last_whole(place, facts.hash)
-    remove_after(place, step_of(last) if last else 0)
+    if first:
+        remove_after(place, step_of(last) if last else 0)
     lengths = rows.train.lengths
     title = f"{facts.recipe.name} {number}/{len(prepared.stages)}"
     share = lengths.supervised / lengths.tokens

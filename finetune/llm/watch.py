@@ -91,7 +91,8 @@ class Watch:
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stops after an interrupt; reads the validation loss after the last step."""
-        if self.interrupted:
+        if anywhere(self.interrupted, args):
+            self.interrupted = max(1, self.interrupted)
             control.should_save = control.should_training_stop = True
         if state.global_step >= state.max_steps:
             control.should_evaluate = True
@@ -150,6 +151,17 @@ class Watch:
         if self.bar is not None:
             self.bar.validated(loss)
         self.time = time.monotonic()
+
+
+def anywhere(flag: int, args: Any) -> bool:
+    """Whether any process has the flag set: all of them stop after the same step, or none does."""
+    if args.world_size == 1:
+        return bool(flag)
+    import torch
+
+    shared = torch.tensor(flag, device=args.device)
+    torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+    return bool(shared)
 
 
 def as_callback(watch: Watch) -> Any:
