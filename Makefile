@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 REPO ?=
 RANGE ?=
 
-.PHONY: review test lint check bench model clean
+.PHONY: review test lint check bench model reproduce clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -61,6 +61,9 @@ model: $(VENV)/.dev
 	$(BIN)/terazi train severity --out runs/severity --with-test
 	cp runs/severity/model/* runs/severity/*.png service/backends/embedded/model/
 	$(BIN)/python bench/rater.py
+
+reproduce: $(VENV)/.dev $(VENV)-vllm/.done ## The review adapter against a base pretrained here, through vLLM
+	$(BIN)/python -W ignore bench/review_adapter.py runs/reproduce --vllm $(VENV)-vllm/bin/python
 
 clean:
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
