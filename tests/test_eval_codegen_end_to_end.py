@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -234,12 +235,24 @@ def test_forty_problems_through_the_real_vllm_with_two_adapters_are_scored_right
     assert (compared.flips.first_only, compared.p_value) == (40, pytest.approx(2 * 0.5**40))
 
 
+def amplified(adapter: Path, folder: Path) -> Path:
+    """A copy of the adapter with thirty times its effect, which no greedy answer can hide."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(adapter, folder)
+    weights = load_file(folder / "adapter_model.safetensors")
+    loud = {name: weight * (30 if "lora_B" in name else 1) for name, weight in weights.items()}
+    save_file(loud, folder / "adapter_model.safetensors")
+    return folder
+
+
 def test_base_and_adapters_generate_in_this_process_too(
     tiny_models: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Without a server: each adapter answers differently from the base, which is unchanged after them."""
     names = [name for name in tiny_models if name != tiny_model.BASE]
-    adapters = ",".join(["base", *(f"{name}={tiny_models[name]}" for name in names)])
+    loud = {name: amplified(tiny_models[name], tmp_path / name) for name in names}
+    adapters = ",".join(["base", *(f"{name}={loud[name]}" for name in names)])
     args = [*LIVECODEBENCH, "--platform", "leetcode", "--difficulty", "hard", "--max-tokens", "32"]
     args += ["--backend", "local", "--model", str(tiny_models[tiny_model.BASE])]
     found = evaluate(capsys, *args, "--adapters", adapters, "--out", str(tmp_path / "all"))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from review_data.dataset import merge_requests
 from review_data.domain import Category
 from review_data.replies import FoundIssue, explain_completion, find_completion
 
@@ -170,6 +171,8 @@ def _replies() -> Iterator[str]:
 
 
 def _sources() -> Iterator[str]:
-    for package in ("review_data", "service"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.read_text(encoding="utf-8")
+    """The prompts' own text and the dataset's code: texts that other changes of the project leave alone."""
+    for name in ("prompts.py", "replies.py", "severity.py"):
+        yield (ROOT / "review_data" / name).read_text(encoding="utf-8")
+    for request in merge_requests("train"):
+        yield request.diff
