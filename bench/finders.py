@@ -22,6 +22,7 @@ from review_data.domain import Category, Issue, MergeRequest, Side
 from review_data.severity import SEVERITIES, Severity
 from service.backends.embedded.finders import embedded_finders
 from service.ports import Change
+from service.rating import NoFiles
 
 TOLERANCE = 2
 # Groups of categories between which labelling one fault is a matter of taste.
@@ -36,14 +37,6 @@ NEIGHBOURS: tuple[frozenset[Category], ...] = (
     frozenset({Category.STYLE, Category.MAINTAINABILITY, Category.ERROR_HANDLING, Category.CORRECTNESS}),
     frozenset({Category.SECURITY, Category.CORRECTNESS}),
 )
-
-
-class NoFiles:
-    """The dataset has diffs only."""
-
-    def read(self, path: str, side: Side) -> str | None:
-        """Nothing is at hand."""
-        return None
 
 
 class Judged(NamedTuple):

@@ -1,6 +1,6 @@
 """Rates issues that other tools found: the pipeline without its finders.
 
-Same rater, threshold, suppression and outcome as a review; nothing is merged or dropped, so that ratings
+Same rater, threshold and outcome as a review; nothing is merged or dropped, so that ratings
 line up with the report they came from.
 """
 
@@ -23,7 +23,7 @@ BATCH = 64
 
 
 class NoFiles:
-    """The snapshot of a report that came without its repository."""
+    """The snapshot of a change, or a report, that came without its repository."""
 
     def read(self, path: str, side: Side) -> str | None:
         """Nothing is at hand."""

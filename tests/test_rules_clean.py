@@ -9,20 +9,13 @@ from typing import Any
 import pytest
 
 from review_data.diff import parse_diff
-from review_data.domain import MergeRequest, Side
+from review_data.domain import MergeRequest
 from service.backends.embedded.finders import embedded_finders
 from service.ports import Change
+from service.rating import NoFiles
 
 CLEAN = Path(__file__).parent / "data" / "clean_changes.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in CLEAN.read_text(encoding="utf-8").splitlines()]
-
-
-class NoFiles:
-    """Only the diff is at hand."""
-
-    def read(self, path: str, side: Side) -> str | None:
-        """Nothing."""
-        return None
 
 
 def change_of(row: dict[str, Any]) -> Change:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from finetune.llm.review_examples import finding_issue
 from finetune.severity_metrics import (
     SeverityScores,
     severity_differences,
@@ -310,16 +311,7 @@ def _of_merge_request(row: LabelledMergeRequest) -> list[LabelledIssue]:
     found = []
     for finding in row.findings:
         file = next((file for file in files if file.path == finding.path), None)
-        line = file.line(finding.line, finding.side) if file else None
-        issue = Issue(
-            path=finding.path,
-            line=finding.line,
-            side=finding.side,
-            category=finding.category,
-            title=finding.title,
-            quote=line.text if line else "",
-            source="dataset",
-        )
+        issue = finding_issue(finding, file)
         strata = {"language": row.language, "category": finding.category, "severity": finding.severity}
         fields = finding_fields(finding, files, row.project)
         found.append(LabelledIssue(row.id, change, issue, fields, finding.severity, strata))

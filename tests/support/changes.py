@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from review_data.domain import Category, DiffLine, FileChange, Hunk, Issue, LineKind, MergeRequest, Side
+from review_data.domain import Category, DiffLine, FileChange, Hunk, Issue, LineKind, MergeRequest
 from review_data.language import language_of
 from service.ports import Change
-
-
-class NoFiles:
-    """A snapshot with no whole files at hand."""
-
-    def read(self, path: str, side: Side) -> str | None:
-        """Nothing is at hand."""
-        return None
+from service.rating import NoFiles
 
 
 def file_of(path: str, text: str, *, start: int = 1) -> FileChange:
