@@ -3,7 +3,7 @@
     python bench/finders_windows.py FILE [--half development hold-out] [--show wrong|missed|right] [--rules]
 
 FILE has one JSON object per line: `id`, `path`, `severity`, and `lines` (a window of a diff whose faulty line
-starts with `>`), such as bench/findings.jsonl. Rows with an even number in their id are
+starts with `>`), such as finetune/severity/findings/train.jsonl. Rows with an even number in their id are
 for writing rules, odd ones only measure. A finding within TOLERANCE lines of the faulty one is right. The
 windows have little or no indentation: Python is given one that parses, if a simple guess finds it.
 """

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from finetune.evaluate.learning_curve import learning_curve
+from finetune.evaluate.severity import evaluate_severity
+from finetune.evaluate.severity_report import write_report
 from finetune.severity import run, training
 from finetune.severity.checkpoint import Epoch
 from finetune.severity.config import TrainConfig
+from finetune.severity.examples import training_examples
 from finetune.severity.export import parity
 from finetune.severity.network import build, merged, resolve_base
+from review_data.dataset import TEACHER_FOLDER
 from review_data.errors import UserError
 from review_data.jsonl import read_jsonl
+from service.backends.embedded.rater import EmbeddedRater
 from tests.support.tiny_encoder import write_tiny_encoder
 from ui.cli.main import main
 
@@ -26,11 +32,11 @@ pytestmark = [
 
 OPTIONS = {
     "epochs": 3, "patience": 3, "batch_size": 32, "max_tokens": 64, "learning_rate": 1e-2,
-    "sources": ("comments",), "wording": False, "seeds": (1, 2), "precision": "float32",
+    "sources": ("comments",), "wording": False, "findings": False, "seeds": (1, 2), "precision": "float32",
 }  # fmt: skip
 FLAGS = [
     "--epochs=3", "--patience=3", "--batch-size=32", "--max-tokens=64", "--learning-rate=0.01",
-    "--sources=comments", "--no-wording", "--seeds=1,2", "--precision=float32",
+    "--sources=comments", "--no-wording", "--no-findings", "--seeds=1,2", "--precision=float32",
 ]  # fmt: skip
 
 
@@ -116,6 +122,37 @@ def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) 
     close = parity(trained.network, data.encoder, exported, inputs)
     assert close["largest_difference"] < 0.05
     assert close["same_severity"] > 0.95
+
+
+def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -> None:
+    """Four models on nested shares, scored, in the report's three forms; a second call resumes."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS, "epochs": 1})
+    data, folder = TEACHER_FOLDER / "comments.validation.jsonl", tmp_path / "curve"
+    points = learning_curve(data, folder, config)
+    assert [point.share for point in points] == [0.25, 0.5, 0.75, 1.0]
+    assert [path.name for path in sorted(folder.iterdir())] == [
+        "share-100",
+        "share-25",
+        "share-50",
+        "share-75",
+    ]
+    counts = [point.examples for point in points]
+    assert counts == sorted(set(counts))
+    assert counts[-1] == 427
+    quarter, half = (
+        {row.record for row in training_examples(config.model_copy(update={"share": share}))}
+        for share in (0.25, 0.5)
+    )
+    assert quarter < half
+    assert learning_curve(data, folder, config) == points
+    report, predictions = evaluate_severity(data, EmbeddedRater(folder / "share-100" / "model"))
+    report = report.model_copy(update={"learning_curve": points})
+    write_report(tmp_path / "report", report, predictions)
+    assert (tmp_path / "report" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "| 25%" in (tmp_path / "report" / "report.md").read_text()
+    printed = json.loads((tmp_path / "report" / "report.json").read_text())["learning_curve"]
+    assert printed[-1]["qwk"] == points[-1].scores.quadratic_kappa
+    assert points[-1].scores == report.scores
 
 
 def test_a_folder_in_use_is_refused(base: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

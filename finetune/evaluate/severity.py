@@ -93,6 +93,15 @@ class Comparison(Record):
     flips: Flips
 
 
+class CurvePoint(Record):
+    """A model trained on a `share` of the records: its training rows, and its scores on the file."""
+
+    share: float
+    examples: int
+    scores: SeverityScores
+    intervals: dict[str, Interval]
+
+
 class SeverityReport(Record):
     """One rater on one file: scores, 95% intervals grouped by record, strata, threshold effects."""
 
@@ -104,6 +113,7 @@ class SeverityReport(Record):
     strata: dict[str, tuple[Stratum, ...]]
     thresholds: tuple[ThresholdEffect, ...]
     comparison: Comparison | None = None
+    learning_curve: tuple[CurvePoint, ...] = ()
     failures: tuple[str, ...] = ()
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.evaluate.severity import KEYS, Comparison, Prediction, SeverityReport, Stratum
+from finetune.evaluate.severity import (
+    KEYS,
+    Comparison,
+    CurvePoint,
+    Prediction,
+    SeverityReport,
+    Stratum,
+)
 from finetune.severity_metrics import reliability
 from finetune.statistics import Interval
 from review_data.errors import MissingExtra
@@ -30,6 +37,8 @@ _WORDS = {
     "brier": "Brier score (0 to 2)",
 }
 
+_CURVE = ("accuracy", "quadratic_kappa", "severe_recall")
+
 
 def as_dict(report: SeverityReport) -> dict[str, Any]:
     """The report for programs; `confusion` has a row per label and a column per rating, low to critical."""
@@ -46,6 +55,7 @@ def as_dict(report: SeverityReport) -> dict[str, Any]:
         "by": {kind: {s.name: _stratum(s) for s in found} for kind, found in report.strata.items()},
         "thresholds": [effect.model_dump(mode="json") for effect in report.thresholds],
         "against": _comparison(report.comparison),
+        "learning_curve": [_point(point) for point in report.learning_curve],
         "failures": list(report.failures),
     }
 
@@ -69,13 +79,16 @@ def to_markdown(report: SeverityReport) -> str:
         parts += [f"## By {kind}", table((kind, "rows", "accuracy", "kappa", "recall"), _stratum_rows(found))]
     if report.comparison is not None:
         parts += _comparison_parts(report.comparison)
+    if report.learning_curve:
+        head = ("share of the training records", "training rows", "accuracy", "kappa", "recall")
+        parts += ["## Learning curve", table(head, _curve_rows(report.learning_curve))]
     if report.failures:
         parts += ["## Rows without a rating", "\n".join(f"- {text}" for text in report.failures[:20])]
     return "\n\n".join(parts) + "\n"
 
 
 def write_report(folder: Path, report: SeverityReport, predictions: Sequence[Prediction]) -> None:
-    """`report.md`, `report.json`, `predictions.jsonl`, `confusion.png` and `reliability.png`."""
+    """`report.md`, `report.json`, `predictions.jsonl` and the pictures; one more with a learning curve."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -85,6 +98,9 @@ def write_report(folder: Path, report: SeverityReport, predictions: Sequence[Pre
     _picture(folder / "confusion.png", lambda axes: _draw_confusion(axes, report))
     _picture(folder / "reliability.png", lambda axes: _draw_reliability(axes, predictions))
     pictures = "\n\n![Confusion](confusion.png)\n\n![Reliability](reliability.png)\n"
+    if report.learning_curve:
+        _picture(folder / "learning_curve.png", lambda axes: _draw_curve(axes, report.learning_curve))
+        pictures += "\n![Learning curve](learning_curve.png)\n"
     write_atomically(folder / "report.md", to_markdown(report) + pictures)
     write_atomically(folder / "report.json", to_json(report))
     write_jsonl(folder / "predictions.jsonl", predictions)
@@ -139,6 +155,19 @@ def _stratum_rows(found: Iterable[Stratum]) -> list[tuple[str, ...]]:
     ]
 
 
+def _curve_rows(points: Iterable[CurvePoint]) -> list[tuple[str, ...]]:
+    return [
+        (f"{point.share:.0%}", str(point.examples), *(_with_interval(point, name) for name in _CURVE))
+        for point in points
+    ]
+
+
+def _with_interval(point: CurvePoint, name: str) -> str:
+    found = point.intervals[name]
+    limits = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
+    return _number(found.value) + limits
+
+
 def _comparison_parts(comparison: Comparison) -> list[str]:
     rows = [
         (
@@ -162,6 +191,15 @@ def _comparison_parts(comparison: Comparison) -> list[str]:
 def _stratum(stratum: Stratum) -> dict[str, Any]:
     scores = stratum.scores.model_dump()
     return {"n": scores["n"], **{key: scores[field] for key, field in KEYS.items()}}
+
+
+def _point(point: CurvePoint) -> dict[str, Any]:
+    return {
+        "share": point.share,
+        "examples": point.examples,
+        **{key: getattr(point.scores, field) for key, field in KEYS.items()},
+        "intervals": {key: _limits(point.intervals[field]) for key, field in KEYS.items()},
+    }
 
 
 def _limits(interval: Interval) -> list[float] | None:
@@ -226,3 +264,17 @@ def _draw_reliability(axes: Axes, predictions: Sequence[Prediction]) -> None:
         axes.text(bar.confidence, bar.accuracy + 0.02, str(bar.n), ha="center", fontsize=8)
     axes.set(xlim=(0, 1), ylim=(0, 1.1), xlabel="top probability", ylabel="share right", title="Reliability")
     axes.legend(loc="upper left", fontsize=8)
+
+
+def _draw_curve(axes: Axes, points: Sequence[CurvePoint]) -> None:
+    shares = [point.share for point in points]
+    for name, words in (("accuracy", "accuracy"), ("quadratic_kappa", "quadratic kappa")):
+        found = [point.intervals[name] for point in points]
+        axes.plot(shares, [interval.value or 0 for interval in found], marker="o", label=words)
+        limits = [limit for interval in found if (limit := _limits(interval)) is not None]
+        if len(limits) == len(shares):
+            low, high = zip(*limits, strict=True)
+            axes.fill_between(shares, low, high, alpha=0.15)
+    axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
+    axes.set(xlabel="share of the training records", ylabel="score", ylim=(0, 1), title="Learning curve")
+    axes.legend(loc="lower right")

@@ -33,10 +33,10 @@ class TrainConfig(Record):
     """What is trained: a LoRA adapter and the head, every weight, or the head alone."""
     rank: int = Field(default=16, ge=1)
     """LoRA rank; alpha is twice the rank."""
-    lora_dropout: float = Field(default=0.1, ge=0, lt=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Dropout in the encoder and before the head."""
+    """Dropout of hidden states in the encoder (not of attention weights) and before the head."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -61,8 +61,12 @@ class TrainConfig(Record):
     """Chance that each field is left out, and that all are."""
     wording: bool = True
     """Whether the project-written comments in other people's wording are trained on."""
+    findings: bool = True
+    """Whether the project-written findings with diff lines are trained on."""
     sources: tuple[Literal["merge_requests", "comments"], ...] = ("merge_requests", "comments")
     """Which packaged data is trained on."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training records that is used; a smaller share is part of every larger one."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     """One run per seed; their weights are averaged into the model."""
 

@@ -1,14 +1,17 @@
 """The rows that the severity model learns from and is scored on, as fields with a label.
 
-Reads the packaged teacher rows and the project-written wording rows (`wording/`, described in
-docs/dataset.md); decides nothing about training.
+Reads the packaged teacher rows and the project-written ones: comments in other wording (`wording/`) and
+findings with diff lines (`findings/`), both described in docs/dataset.md. Decides nothing about training.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
+
+from pydantic import Field
 
 from finetune.severity.config import TrainConfig
 from review_data.dataset import (
@@ -22,12 +25,15 @@ from review_data.dataset import (
     packaged_hash,
 )
 from review_data.diff import parse_diff
-from review_data.domain import Record
+from review_data.domain import Category, Record
+from review_data.jsonl import read_jsonl
 from review_data.rater_input import RaterFields, comment_fields, finding_fields
 from review_data.severity import Severity
 
-Source = Literal["merge_requests", "comments", "wording"]
+Source = Literal["merge_requests", "comments", "wording", "findings"]
+HeldSplit = Literal["train", "validation"]
 WORDING_FOLDER: Final = Path(__file__).parent / "wording"
+FINDINGS_FOLDER: Final = Path(__file__).parent / "findings"
 
 
 class Example(Record):
@@ -39,9 +45,31 @@ class Example(Record):
     severity: Severity
 
 
+class WrittenFinding(Record):
+    """A row of `findings/`: an issue with the diff lines around it (the flagged one starts with ">")."""
+
+    id: str
+    text: str = Field(min_length=1)
+    category: Category
+    path: str
+    project: str
+    section: str = ""
+    lines: tuple[str, ...] = Field(min_length=1)
+    explanation: str
+    severity: Severity
+
+
 def training_examples(config: TrainConfig) -> list[Example]:
-    """The training split of the configured sources, and the wording rows."""
-    return packaged_examples("train", config.sources) + (wording_examples("train") if config.wording else [])
+    """The training split of the configured sources, and the project-written rows; a share of all."""
+    rows = packaged_examples("train", config.sources)
+    rows += wording_examples("train") if config.wording else []
+    rows += finding_examples("train") if config.findings else []
+    return [row for row in rows if _place(row.record) < config.share]
+
+
+def _place(record: str) -> float:
+    """Where a record stands in [0, 1), by its id alone."""
+    return int.from_bytes(hashlib.sha256(record.encode()).digest()[:4]) / 2**32
 
 
 def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", "comments")) -> list[Example]:
@@ -54,15 +82,28 @@ def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", 
     return found
 
 
-def wording_examples(split: Literal["train", "validation"]) -> list[Example]:
+def wording_examples(split: HeldSplit) -> list[Example]:
     """Project-written comments in many voices; the two splits share no comment."""
     return comment_examples(load_comments(WORDING_FOLDER / f"{split}.jsonl"), "wording")
 
 
+def finding_examples(split: HeldSplit) -> list[Example]:
+    """Project-written findings; a pair that differs in its project line alone is in one split."""
+    return [
+        Example(
+            record=row.id,
+            source="findings",
+            fields=RaterFields.model_validate(row.model_dump(include=set(RaterFields.model_fields))),
+            severity=row.severity,
+        )
+        for row in read_jsonl(FINDINGS_FOLDER / f"{split}.jsonl", WrittenFinding)
+    ]
+
+
 def data_hash() -> str:
     """SHA-256 (hex) over everything that training and validation read."""
-    wording = content_hash(WORDING_FOLDER.glob("*.jsonl"))
-    return f"{packaged_hash(('train', 'validation'))[:32]}{wording[:32]}"
+    written = [content_hash(folder.glob("*.jsonl")) for folder in (WORDING_FOLDER, FINDINGS_FOLDER)]
+    return hashlib.sha256(" ".join([packaged_hash(("train", "validation")), *written]).encode()).hexdigest()
 
 
 def merge_request_examples(rows: Iterable[LabelledMergeRequest]) -> list[Example]:

@@ -21,6 +21,7 @@ PART_TITLES: Titles = {
     "merge_requests": "merge requests",
     "comments": "comments",
     "wording": "comments in other wording, without context",
+    "findings": "findings written for this project",
 }
 COLUMNS: Titles = {
     "n": "rows",

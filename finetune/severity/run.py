@@ -19,6 +19,7 @@ from finetune.severity.config import TrainConfig, sha256_of
 from finetune.severity.examples import (
     Example,
     data_hash,
+    finding_examples,
     packaged_examples,
     training_examples,
     wording_examples,
@@ -136,6 +137,7 @@ def validation_parts() -> dict[str, Part]:
         "merge_requests": as_part([row for row in rows if row.source == "merge_requests"]),
         "comments": as_part([row for row in rows if row.source == "comments"]),
         "wording": as_part(bare),
+        "findings": as_part(finding_examples("validation")),
     }
 
 

@@ -9,8 +9,15 @@ from typing import Annotated
 
 import typer
 
-from finetune.evaluate.severity import Prediction, SeverityReport, evaluate_severity, open_rater_named
+from finetune.evaluate.severity import (
+    CurvePoint,
+    Prediction,
+    SeverityReport,
+    evaluate_severity,
+    open_rater_named,
+)
 from finetune.evaluate.severity_report import to_json, to_markdown, write_report
+from ui.cli.commands.train_severity import require_extra
 from ui.cli.progress import progress
 
 
@@ -29,11 +36,20 @@ def command(
     rater: Annotated[str, typer.Option(help="embedded, another backend, or a run folder.")] = "embedded",
     against: Annotated[str | None, typer.Option(help="A second rater to compare with.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the report with pictures.")] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--learning-curve", help="Train on 25 to 100% of the data into this folder, score each."
+        ),
+    ] = None,
+    base: Annotated[str, typer.Option(help="The learning curve's encoder: hub id or folder.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
 ) -> None:
     """Score a rater on labelled rows: accuracy, kappa, calibration, threshold effects, with intervals."""
     found, predictions = run(data, rater, against, seed)
+    if curve is not None:
+        found = found.model_copy(update={"learning_curve": run_curve(data, curve, base, seed)})
     if report is not None:
         write_report(report, found, predictions)
     print(PRINTED[format](found), end="")
@@ -46,3 +62,14 @@ def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[Severit
         return evaluate_severity(
             data, first, against=second, names=(rater, against or ""), seed=seed, on_progress=on_progress
         )
+
+
+def run_curve(data: Path, folder: Path, base: str, seed: int) -> tuple[CurvePoint, ...]:
+    """Trains and scores the learning curve with a progress bar on a terminal."""
+    from finetune.evaluate.learning_curve import learning_curve
+    from finetune.severity.config import TrainConfig
+
+    require_extra()
+    config = TrainConfig(base=base) if base else TrainConfig()
+    with progress("Training") as on_progress:
+        return learning_curve(data, folder, config, seed=seed, on_progress=on_progress)

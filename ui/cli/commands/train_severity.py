@@ -36,6 +36,10 @@ def command(
         float, typer.Option(help="Chance that a field is left out.")
     ] = _DEFAULT.field_dropout,
     wording: Annotated[bool, typer.Option(help="Train on the rows in other wording.")] = _DEFAULT.wording,
+    findings: Annotated[
+        bool, typer.Option(help="Train on the project-written findings.")
+    ] = _DEFAULT.findings,
+    share: Annotated[float, typer.Option(help="Share of the training records.")] = _DEFAULT.share,
     sources: Annotated[str, typer.Option(help="merge_requests, comments.")] = ",".join(_DEFAULT.sources),
     precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = _DEFAULT.precision,
     seeds: Annotated[str, typer.Option(help="One run each; averaged.")] = "1,2,3",
