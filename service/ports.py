@@ -85,6 +85,13 @@ class Rater(Protocol):
     @property
     def concurrency(self) -> int: ...
 
+    def prepare(self) -> None:
+        """Called when there is something to review: begins to load what rating needs and returns at once.
+
+        Never raises: what can't be loaded is said by `rate`.
+        """
+        ...
+
     def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
         """One answer per issue, in order: a rating, or the skip that says why there is none.
 

@@ -65,6 +65,8 @@ def review(
     started = time.monotonic()
     deadline = None if options.deadline_s is None else started + options.deadline_s
     tasks, plan_skips = plan_all(change, reviewer.finders)
+    if tasks:
+        reviewer.rater.prepare()
     gathered = Gathered([], [*change.request.skips, *plan_skips])
     succeeded = run_tasks(tasks, change, reviewer.rater, deadline, gathered, on_progress)
     findings = with_unique_fingerprints(merge(gathered.findings))

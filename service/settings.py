@@ -8,14 +8,17 @@ whoever wrote the change may have written that file too.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import os
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from review_data.domain import Record
 from review_data.errors import SettingsError
@@ -25,9 +28,10 @@ USER_ONLY: Final[dict[str, JsonValue]] = {"user_only": True}
 
 
 class Settings(Record):
-    """Every setting. The flag is the name with dashes, the variable `TERAZI_` and the name in capitals."""
+    """Every setting. The flag is the name with dashes, the variable `TERAZI_` and the name in capitals.
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    The docstrings below are read by `meanings` (by pydantic they would be at every start of the program).
+    """
 
     threshold: Severity = Severity.MEDIUM
     """Findings below this severity are hidden and counted."""
@@ -124,6 +128,20 @@ class Settings(Record):
             if isinstance(value, str)
             else value
         )
+
+
+def meanings() -> dict[str, str]:
+    """What each setting does: the docstring under its field."""
+    (body,) = (
+        node.body for node in ast.parse(inspect.getsource(Settings)).body if isinstance(node, ast.ClassDef)
+    )
+    return {
+        field.target.id: inspect.cleandoc(ast.literal_eval(below.value))
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+    }
 
 
 class Resolved(NamedTuple):

@@ -8,7 +8,14 @@ import pytest
 
 from review_data.errors import SettingsError
 from review_data.severity import Severity
-from service.settings import Layer, resolve
+from service.settings import Layer, Settings, meanings, resolve
+
+
+def test_every_setting_says_what_it_does() -> None:
+    """Each field has a docstring, and `meanings` finds it."""
+    told = meanings()
+    assert told.keys() == Settings.model_fields.keys()
+    assert told["threshold"] == "Findings below this severity are hidden and counted."
 
 
 @pytest.fixture

@@ -80,6 +80,9 @@ class ModelRater:
         """As many issues at once as the model takes questions."""
         return self.model.concurrency
 
+    def prepare(self) -> None:
+        """Nothing: a model that finds is at work already, and one that only rates may not be asked at all."""
+
     def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
         """One rating per issue, in order; an issue that the model could not rate is a skip."""
         layout = self.layouts.of(change)

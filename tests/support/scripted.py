@@ -93,6 +93,9 @@ class WordRater:
     name = "word-rater"
     concurrency = 1
 
+    def prepare(self) -> None:
+        """Needs nothing."""
+
     def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
         """One certain rating per issue."""
         return [self._one(issue) for issue in issues]

@@ -60,7 +60,7 @@ class FileFinder:
     name: str
     look: Look
     languages: frozenset[str] | None = None
-    concurrency: int = field(default=1)
+    concurrency: int = field(default=2)
 
     def plan(self, change: Change) -> Plan:
         """Files with text of the finder's languages, some dozens per chunk."""

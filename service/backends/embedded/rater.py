@@ -1,14 +1,15 @@
 """The embedded rater: the shipped severity model behind the `Rater` port.
 
-Loads the model once per process, on first use. What it is shown is in `review_data.rater_input`.
+Loads the model once per process, beside the search for issues or on first use. What it is shown is in `review_data.rater_input`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 from review_data.domain import Issue, Rating, Skip
 from review_data.errors import BackendError, TeraziError
@@ -18,13 +19,18 @@ from service.ports import Change
 
 
 class EmbeddedRater:
-    """Rates with a folder's ONNX model on one CPU core; the packaged model by default."""
+    """Rates with a folder's ONNX model; the packaged model by default."""
 
     name = "embedded"
     concurrency = 1
 
     def __init__(self, folder: Path = PACKAGED) -> None:
         self.folder = folder
+
+    def prepare(self) -> None:
+        """Loads the model in a thread; `rate` waits for it, or meets the same error."""
+        # No daemon: the interpreter must not end while a library is being initialised.
+        Thread(target=_load_ahead, args=(self.folder,)).start()
 
     def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
         """One rating per issue, in order; `BackendError` when the model can't be loaded or run."""
@@ -38,6 +44,11 @@ class EmbeddedRater:
         except TeraziError as error:
             raise BackendError(f"the severity model can't rate: {error}") from error
         return [Rating(severity=level, probabilities=row) for level, row in rows]
+
+
+def _load_ahead(folder: Path) -> None:
+    with suppress(Exception):  # `rate` tries again and reports it
+        _model(folder)
 
 
 def _model(folder: Path) -> SeverityModel:

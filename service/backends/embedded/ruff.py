@@ -62,7 +62,7 @@ class RuffFinder:
     """The `Finder` that runs ruff."""
 
     name = NAME
-    concurrency = 1
+    concurrency = 2
 
     def plan(self, change: Change) -> Plan:
         """Python files, up to a hundred per process."""

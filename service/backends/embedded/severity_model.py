@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +71,8 @@ class SeverityModel:
     @classmethod
     def load(cls, folder: Path = PACKAGED, *, threads: int = 1) -> SeverityModel:
         """From `manifest.json`, `tokenizer.json` and `model.onnx`; `UserError` when one is wrong."""
-        import onnxruntime
+        with _without_blas_threads():
+            import onnxruntime
 
         manifest = read_manifest(folder)
         options = onnxruntime.SessionOptions()
@@ -135,6 +138,20 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: `{where}`: {first['msg']}; export the model again") from None
+
+
+@contextmanager
+def _without_blas_threads() -> Iterator[None]:
+    """For numpy's first import: its OpenBLAS starts a thread per core, and they spin for nothing here."""
+    name = "OPENBLAS_NUM_THREADS"
+    if "numpy" in sys.modules or name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _sigmoid(value: float) -> float:

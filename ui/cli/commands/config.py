@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.settings import Resolved, Settings, resolve
+from service.settings import Resolved, meanings, resolve
 
 
 class Format(StrEnum):
@@ -38,8 +38,8 @@ def as_json(resolved: Resolved) -> str:
 def as_text(resolved: Resolved) -> str:
     """A line per setting, with its meaning below."""
     values = resolved.settings.model_dump(mode="json")
-    lines = []
+    told, lines = meanings(), []
     for key, origin in resolved.origins.items():
         lines.append(f"{key} = {json.dumps(values[key])}  ({origin})")
-        lines.append(f"    {Settings.model_fields[key].description}")
+        lines.append(f"    {told[key]}")
     return "\n".join(lines)
