@@ -38,6 +38,15 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "Usage" in capsys.readouterr().out
 
 
+def test_the_program_ends_at_once_and_loses_nothing() -> None:
+    """Exit code, buffered output and what is registered for the end survive the quick end."""
+    code = (
+        "import atexit; from ui.cli.main import end; atexit.register(print, 'last'); print('first'); end(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (3, ["first", "last"])
+
+
 def test_help_imports_nothing_heavy() -> None:
     """Starting the program loads none of the packages that reviews, training or serving need."""
     code = (
