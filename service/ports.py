@@ -86,9 +86,9 @@ class Rater(Protocol):
     def concurrency(self) -> int: ...
 
     def prepare(self) -> None:
-        """Called when there is something to review: begins to load what rating needs and returns at once.
+        """Begins to load what rating needs and returns at once; called when a review is about to begin.
 
-        Never raises: what can't be loaded is said by `rate`.
+        Never raises: what can't be loaded is said by `rate`. May be called again.
         """
         ...
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from review_data.domain import Category, Issue, Outcome, Side, SkipKind
+from review_data.domain import Category, FileChange, Issue, Outcome, Side, SkipKind
 from review_data.errors import BackendError, ReplyError
 from review_data.severity import Severity
 from service.review import ReviewOptions, exit_code, review
@@ -17,6 +17,7 @@ from tests.support.scripted import (
     FixedFinder,
     SlowFinder,
     WordFinder,
+    WordRater,
     reviewer_of,
 )
 
@@ -155,6 +156,27 @@ def test_the_deadline_ends_the_review_with_what_there_is() -> None:
 def test_an_empty_change_is_clean() -> None:
     """Nothing to review is clean, not an error."""
     assert review(change_of(), reviewer_of(WordFinder("word")), EVERYTHING).outcome is Outcome.CLEAN
+
+
+class ReadyRater(WordRater):
+    """Counts how often it was told to prepare."""
+
+    def __init__(self) -> None:
+        self.prepared = 0
+
+    def prepare(self) -> None:
+        """Counts."""
+        self.prepared += 1
+
+
+@pytest.mark.parametrize(("files", "prepared"), [([], 0), ([file_of("a.py", "+word\n")], 1)])
+def test_the_rater_prepares_only_where_there_is_something_to_review(
+    files: list[FileChange], prepared: int
+) -> None:
+    """Loading begins beside the search; an empty change loads nothing."""
+    rater = ReadyRater()
+    review(change_of(*files), reviewer_of(WordFinder("word"), rater=rater), EVERYTHING)
+    assert rater.prepared == prepared
 
 
 def test_progress_counts_chunks() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune.severity.config import sha256_of
 from finetune.severity.examples import packaged_examples, wording_examples
 from review_data.domain import Probabilities
-from review_data.errors import UserError
+from review_data.errors import BackendError, UserError
 from review_data.rater_input import RaterInput, render
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoder
@@ -49,6 +54,60 @@ def test_one_issue_is_rated_the_same_alone_and_among_others() -> None:
     inputs = [render(row.fields) for row in packaged_examples("validation")[80:96]]
     rater = EmbeddedRater()
     assert rater.rate_inputs(inputs) == [rater.rate_inputs([shown])[0] for shown in inputs]
+
+
+class CountedSession:
+    """The model's session, counting its runs."""
+
+    def __init__(self, session: Any) -> None:
+        self.session, self.runs = session, 0
+
+    def run(self, *arguments: Any) -> Any:
+        """Counts and runs."""
+        self.runs += 1
+        return self.session.run(*arguments)
+
+
+def test_equal_issues_are_run_once(model: SeverityModel) -> None:
+    """Repeats cost nothing and get the same rating, in the order of the issues."""
+    session = CountedSession(model.session)
+    counted = SeverityModel(model.manifest, model.encoder, session)
+    first, second = RaterInput(text="typo in the comment"), RaterInput(text="SQL injection in the search")
+    rated = counted.rate([first, second, first, first])
+    assert session.runs == 2
+    assert rated == [*model.rate([first]), *model.rate([second]), *model.rate([first, first])]
+
+
+def test_a_model_that_fails_ahead_of_time_is_reported_by_the_rating(tmp_path: Path) -> None:
+    """Preparing raises nothing; the rating says what is wrong, however often it is asked."""
+    rater = EmbeddedRater(tmp_path)
+    rater.prepare()
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"manifest\.json can't be read"):
+            rater.rate_inputs([RaterInput(text="null check")])
+
+
+def test_preparing_loads_the_model_that_rates(tmp_path: Path) -> None:
+    """What the thread loads is what `rate` uses: it still rates when the folder is gone."""
+    folder = Path(shutil.copytree(PACKAGED, tmp_path / "model"))
+    rater, shown = EmbeddedRater(folder), [RaterInput(text="null check")]
+    before = set(threading.enumerate())
+    rater.prepare()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    shutil.rmtree(folder)
+    assert rater.rate_inputs(shown) == EmbeddedRater().rate_inputs(shown)
+
+
+def test_numpy_starts_no_threads_and_the_environment_is_left_alone() -> None:
+    """Loading the model hides its hint to numpy from the processes that are started later."""
+    code = (
+        "import os, service.backends.embedded.severity_model as m; m.SeverityModel.load(); "
+        "print(sorted(k for k in os.environ if 'BLAS' in k))"
+    )
+    env = {key: value for key, value in os.environ.items() if "BLAS" not in key}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "[]"
 
 
 def test_clear_cases_are_rated_as_the_rubric_says(model: SeverityModel) -> None:

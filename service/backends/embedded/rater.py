@@ -1,6 +1,7 @@
 """The embedded rater: the shipped severity model behind the `Rater` port.
 
-Loads the model once per process, beside the search for issues or on first use. What it is shown is in `review_data.rater_input`.
+Loads the model once per process, beside the search for issues or on first use. What it is shown is in
+`review_data.rater_input`.
 """
 
 from __future__ import annotations
