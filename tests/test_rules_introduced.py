@@ -222,3 +222,36 @@ def test_one_statement_is_reported_once() -> None:
     """Two rules that see the same SQL statement make one finding."""
     text = "+rows = db.execute(\n+    f\"SELECT a FROM t WHERE name = '{name}'\"\n+)"
     assert rules_of(file_of("a.py", text)) == ["python/sql-string-format"]
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "worse", "same"),
+    [
+        ("a.py", "if not is_allowed(user):", "if is_allowed(user):", "if not is_allowed(user, doc):"),
+        ("a.ts", "return isOwner(u) && isActive(u)", "return isOwner(u) || isActive(u)", "return isOwner(u)"),
+        ("a.go", "if n < 0 || n > max {", "if n < 0 && n > max {", "if n < 0 || n > limit {"),
+        ("a.yaml", "verify_signature: true", "verify_signature: false", "verify_signatures: true"),
+        ("a.sql", "  cents BIGINT NOT NULL,", "  cents INT NOT NULL,", "  cents NUMERIC NOT NULL,"),
+        ("a.ts", "await store.put(row);", "store.put(row);", "await store.put(row, now);"),
+        ("a.py", "h = hashlib.sha256(data)", "h = hashlib.md5(data)", "h = hashlib.sha512(data)"),
+        ("a.py", "on_delete=models.PROTECT,", "on_delete=models.CASCADE,", "on_delete=models.SET_NULL,"),
+        (
+            "a.py",
+            'URL = "https://a.example/v1"',
+            'URL = "http://a.example/v1"',
+            'URL = "https://a.example/v2"',
+        ),
+    ],
+)
+def test_a_line_that_became_worse(path: str, before: str, worse: str, same: str) -> None:
+    """A removed line is reported if the line in its place is known to be worse, and not if it is another."""
+    assert len(rules_of(file_of(path, f" x\n-{before}\n+{worse}\n y"))) >= 1
+    assert rules_of(file_of(path, f" x\n-{before}\n+{same}\n y")) == []
+
+
+def test_a_check_that_was_edited_is_not_removed() -> None:
+    """A check is only missed where nothing like it takes its place."""
+    check = " def buy(n):\n-    if n.quantity < 1:\n-        raise ValueError(n)\n"
+    assert rules_of(file_of("a.py", check + "     pay(n)")) == ["any/limit-check-removed"]
+    edited = " def buy(n):\n-    if n.quantity < 1:\n+    if n.quantity < 2:\n         raise ValueError(n)"
+    assert rules_of(file_of("a.py", edited)) == []

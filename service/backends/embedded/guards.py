@@ -11,7 +11,7 @@ from typing import Final
 
 from review_data.domain import DiffLine, FileChange, FileStatus, LineKind
 from service.backends.embedded.issues import likest, likest_replacement
-from service.backends.embedded.matching import Match
+from service.backends.embedded.matching import Match, filled
 from service.ports import Change
 
 _HEADER: Final = re.compile(
@@ -42,9 +42,18 @@ def is_gone(match: Match, change: Change, file: FileChange) -> bool:
     """Whether the code is still there and the guard is not, as far as the change shows."""
     if file.status is FileStatus.DELETED or _went_with_its_code(match, file):
         return False
-    if match.rule.replaced and likest_replacement(file, match.line) is None:
+    if match.rule.replaced_by is not None:
+        return _became(match, file, match.rule.replaced_by)
+    replaced = match.rule.replaced
+    if replaced is not None and replaced != (likest_replacement(file, match.line) is not None):
         return False
     return not _is_put_elsewhere(match, change)
+
+
+def _became(match: Match, file: FileChange, pattern: str) -> bool:
+    """Whether the line that takes the place of the removed one is known to be worse."""
+    target = likest_replacement(file, match.line)
+    return target is not None and bool(re.search(filled(pattern, match.captures, True), target.text))
 
 
 def _went_with_its_code(match: Match, file: FileChange) -> bool:

@@ -46,9 +46,10 @@ class Rule(Record):
     its continuations, top-level HCL block, YAML document) or the whole text at hand. `at` names the
     metavariable or group whose line the issue stands on. `unless` is searched in the match (structural) or
     the unit (regex), `unless_file` and `with_file` in the file's text at hand, `unless_other` in that of the
-    other side of the change. `{NAME}` in `title`, `unless_file` and `with_file` stands for the captured text.
-    `replaced` asks that a line like the removed one takes its place, `yields_to` names rules that say the
-    same of a statement better. `needs` are literals of which one must occur in the text; `whole` rules want
+    other side of the change. `{NAME}` in `title`, `unless_file`, `with_file` and `replaced_by` stands for
+    what was captured. `replaced` says whether a line like the removed one must take its place (None: either),
+    `replaced_by` what this line must match, `yields_to` names rules that say the same of a statement better.
+    `needs` are literals of which one must occur in the text; `whole` rules want
     the whole file at hand.
     """
 
@@ -74,7 +75,8 @@ class Rule(Record):
     tests: Literal["no", "also", "only"] = "no"
     comments: bool = False
     whole: bool = False
-    replaced: bool = False
+    replaced: bool | None = None
+    replaced_by: str | None = None
     yields_to: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     match: tuple[str, ...] = Field(min_length=2)
