@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from review_data import untrusted
-from review_data.dataset import LabelledComment, LabelledFinding
 from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Record, Side, number_on
+
+if TYPE_CHECKING:
+    from review_data.dataset import LabelledComment, LabelledFinding
 
 LINES_AROUND: Final = 4
 LONGEST_TEXT: Final = 20_000

@@ -21,6 +21,7 @@ from review_data.dataset import TEACHER_FOLDER
 from review_data.errors import UserError
 from review_data.jsonl import read_jsonl
 from service.backends.embedded.rater import EmbeddedRater
+from service.backends.embedded.severity_model import read_manifest
 from tests.support.tiny_encoder import write_tiny_encoder
 from ui.cli.main import main
 
@@ -122,6 +123,7 @@ def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) 
     close = parity(trained.network, data.encoder, exported, inputs)
     assert close["largest_difference"] < 0.05
     assert close["same_severity"] > 0.95
+    assert read_manifest(exported).fused
 
 
 def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -> None:

@@ -41,16 +41,17 @@ def export_onnx(net: Any, folder: Path) -> None:
             per_channel=True,
             extra_options={"MatMulConstBOnly": True},
         )
-        _fuse(small)
+        fuse(small)
         if small.stat().st_size > LARGEST_BYTES:
             raise ToolError(f"the exported model has {small.stat().st_size} bytes, more than {LARGEST_BYTES}")
         small.replace(folder / "model.onnx")
 
 
-def _fuse(file: Path) -> None:
-    """Saves the operators as onnxruntime joins them at every load: the same numbers, loaded in half the time.
+def fuse(file: Path) -> None:
+    """Saves the operators joined, as onnxruntime would join them at every load: loaded in half the time.
 
-    The "extended" level is the last one that does not depend on the processor.
+    "Extended" is the last level that does not depend on the processor. Its joined layer norm is left out:
+    onnxruntime runs it several times slower than the two operators that it is made of.
     """
     import onnxruntime
 
@@ -58,7 +59,12 @@ def _fuse(file: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     fused = file.with_suffix(".fused.onnx")
     options.optimized_model_filepath = str(fused)
-    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(
+        str(file),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["SkipLayerNormFusion"],
+    )
     fused.replace(file)
 
 
@@ -95,7 +101,8 @@ def write_folder(net: Any, base: Path, folder: Path, manifest: dict[str, Any]) -
     """Writes the model folder; `manifest` is completed by the model's digest."""
     export_onnx(net, folder)
     shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
-    complete = Manifest.model_validate({**manifest, "model_sha256": sha256_of(folder / "model.onnx")})
+    digest = sha256_of(folder / "model.onnx")
+    complete = Manifest.model_validate({**manifest, "model_sha256": digest, "fused": True})
     write_manifest(folder, complete)
     return complete
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from review_data.errors import BackendError
 from service.backends.embedded.packs import Rule
-from service.backends.embedded.sources import Fragment, Source, is_test_path
+from service.backends.embedded.sources import Fragment, Source
 from service.backends.embedded.statements import statements
 
 _GRAMMARS: Final = {
@@ -125,7 +125,7 @@ def filled(template: str, captures: dict[str, str], escape: bool = False) -> str
 def _applies(rule: Rule, source: Source) -> bool:
     if (rule.languages and source.language not in rule.languages) or (rule.whole and not source.whole):
         return False
-    if rule.tests != "also" and is_test_path(source.path) != (rule.tests == "only"):
+    if rule.tests != "also" and source.is_test != (rule.tests == "only"):
         return False
     if rule.paths is not None and not re.search(rule.paths, source.path):
         return False

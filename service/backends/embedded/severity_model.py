@@ -47,7 +47,10 @@ class Calibration(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a model folder says of itself; fields beyond these are kept for readers and ignored here."""
+    """What a model folder says of itself; fields beyond these are kept for readers and ignored here.
+
+    `fused` says that the export joined the operators, so that loading has nothing to optimise.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -57,6 +60,7 @@ class Manifest(BaseModel):
     data_sha256: str
     model_sha256: str
     max_tokens: int = Field(ge=8)
+    fused: bool = False
     calibration: Calibration = Calibration()
     cuts: Cuts = MEDIAN
     scores: dict[str, Any] = {}
@@ -77,6 +81,8 @@ class SeverityModel:
         manifest = read_manifest(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        if manifest.fused:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
             session = onnxruntime.InferenceSession(
                 str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]

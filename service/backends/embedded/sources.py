@@ -54,6 +54,11 @@ class Source:
         return "\n".join(fragment.text for fragment in self.fragments)
 
     @cached_property
+    def is_test(self) -> bool:
+        """Whether the file is a test, by its path."""
+        return is_test_path(self.path)
+
+    @cached_property
     def touched_text(self) -> str:
         """The touched lines' text."""
         return "\n".join(self.touched.values())
