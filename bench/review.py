@@ -1,12 +1,17 @@
 """Whole-process time of `terazi review`, beside `semgrep scan`, and how it grows with the diff.
 
     python bench/review.py                 # 500 lines in 20 files; --help; growth to 50,000 lines
+    python bench/review.py --cut           # the same with an issue in every twelfth line
     python bench/review.py --semgrep PATH  # side by side with semgrep and as many local rules
 
 The change is made of the packaged dataset's own merge requests, written into a git repository: real code in
-several languages. Semgrep reads the same files with one local rule for each of ours of the same language (a
-call pattern with a name of its own, which is the kindest case for semgrep: most files can be passed over).
-Its version check and metrics are off. Runs alternate; medians and ratios are printed.
+several languages, files of about 25 lines that a merge request adds whole. With --cut it is made of the first
+25 lines of what is added to any file: no programs, so that imports are unused and names undefined. That gives
+41 issues to rate in 500 lines, where the dataset's merge requests have 2 or 3.
+
+Semgrep reads the same files with one local rule for each of ours of the same language (a call pattern with a
+name of its own, which is the kindest case for semgrep: most files can be passed over). Its version check and
+metrics are off. Runs alternate; medians and ratios are printed.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TERAZI = [sys.executable, "-m", "ui.cli.main"]
+LINES = 25
 SEMGREP_LANGUAGES = {
     "python": "python", "typescript": "typescript", "javascript": "javascript", "go": "go", "java": "java",
     "kotlin": "kotlin", "csharp": "csharp", "c": "c", "cpp": "cpp", "rust": "rust", "ruby": "ruby",
@@ -38,14 +44,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--semgrep", type=Path, help="path of the semgrep program")
+    parser.add_argument("--cut", action="store_true", help="pieces of files instead of whole ones")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--growth", type=int, nargs="*", default=[1_000, 10_000, 50_000])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        repository = make_repository(Path(folder) / "repository", files=20, lines=500)
+        repository = make_repository(Path(folder) / "repository", 500, args.cut)
         compare(repository, args.semgrep, args.runs)
         print(f"terazi --help: {median_seconds([*TERAZI, '--help'], ROOT, args.runs):.2f} s median")
-        grow(Path(folder), args.growth)
+        grow(Path(folder), args.growth, args.cut)
 
 
 def compare(repository: Path, semgrep: Path | None, runs: int) -> None:
@@ -67,11 +74,11 @@ def compare(repository: Path, semgrep: Path | None, runs: int) -> None:
     )
 
 
-def grow(folder: Path, sizes: Sequence[int]) -> None:
+def grow(folder: Path, sizes: Sequence[int], cut: bool) -> None:
     """Time and peak memory as the diff grows."""
     base = None
     for lines in sizes:
-        repository = make_repository(folder / f"grow-{lines}", files=max(20, lines // 50), lines=lines)
+        repository = make_repository(folder / f"grow-{lines}", lines, cut)
         review = [*TERAZI, "review", "main..change", "--repo", str(repository), "--format", "json"]
         elapsed, memory = measured(review)
         base = base or elapsed
@@ -81,8 +88,8 @@ def grow(folder: Path, sizes: Sequence[int]) -> None:
         )
 
 
-def make_repository(folder: Path, *, files: int, lines: int) -> Path:
-    """A repository whose branch `change` adds about `lines` lines in `files` files to `main`."""
+def make_repository(folder: Path, lines: int, cut: bool) -> Path:
+    """A repository whose branch `change` adds about `lines` lines to `main`, 25 in each file."""
     folder.mkdir(parents=True)
     run = lambda *args: subprocess.run(  # noqa: E731 - one git runner, used only here
         ["git", "-C", str(folder), "-c", "user.name=bench", "-c", "user.email=bench@example.org", *args],
@@ -93,39 +100,35 @@ def make_repository(folder: Path, *, files: int, lines: int) -> Path:
     run("add", "-A")
     run("commit", "-qm", "base")
     run("checkout", "-qb", "change")
-    source = code()
-    for number, (name, text) in zip(range(files), source, strict=False):
+    for number, (name, text) in zip(range(lines // LINES), code(cut), strict=False):
         path = folder / f"part{number}" / name
         path.parent.mkdir(parents=True)
-        path.write_text(fit(text, lines // files, source))
+        path.write_text(text)
     run("add", "-A")
     run("commit", "-qm", "change")
     return folder
 
 
-def fit(text: str, lines: int, source: Iterator[tuple[str, str]]) -> str:
-    """Exactly `lines` lines, from this file's text repeated."""
-    rows = text.splitlines()
-    return "\n".join((rows * (lines // len(rows) + 1))[:lines]) + "\n"
-
-
-def code() -> Iterator[tuple[str, str]]:
-    """File names with the text that the dataset's merge requests add, over and over."""
+def code(cut: bool) -> Iterator[tuple[str, str]]:
+    """File names with texts from the dataset's merge requests, over and over."""
     sys.path.insert(0, str(ROOT))
     from review_data.dataset import merge_requests
     from review_data.diff import parse_diff
 
-    files = [
-        (
-            Path(file.path).name,
-            "\n".join(line.text for hunk in file.hunks for line in hunk.lines if line.new_line),
-        )
+    texts = [
+        (file, [line.text for hunk in file.hunks for line in hunk.lines if line.new_line])
         for request in merge_requests("train")
         for file in parse_diff(request.diff).files
         if file.language in SEMGREP_LANGUAGES and file.added >= 10
     ]
+    if cut:
+        shown = [(file, (rows * LINES)[:LINES]) for file, rows in texts]
+    else:
+        whole = [(file, rows) for file, rows in texts if file.status == "added" and 15 <= len(rows) <= 35]
+        shown = [pair for start in range(3) for pair in whole[start::3]]  # neighbours are of one language
     while True:
-        yield from files
+        for file, rows in shown:
+            yield Path(file.path).name, "\n".join(rows) + "\n"
 
 
 def write_semgrep_rules(path: Path, repository: Path) -> Path:
