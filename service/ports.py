@@ -86,9 +86,9 @@ class Rater(Protocol):
     def concurrency(self) -> int: ...
 
     def prepare(self) -> None:
-        """Begins to load what rating needs and returns at once; called when a review is about to begin.
+        """Begins to load what rating needs and returns at once; called where issues are to be expected.
 
-        Never raises: what can't be loaded is said by `rate`. May be called again.
+        Never raises: what can't be loaded is said by `rate`.
         """
         ...
 

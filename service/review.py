@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from review_data.domain import (
     Finding,
@@ -32,6 +32,9 @@ from service.suppress import is_suppressed
 from service.workers import run_all
 
 Progress = Callable[[int, int], None]
+# Added lines. In a smaller change mostly nothing is found, and loading a rater beside the search for issues
+# would delay the search for nothing.
+_OFTEN_FAULTY: Final = 100
 
 
 class ReviewOptions(Record):
@@ -65,7 +68,7 @@ def review(
     started = time.monotonic()
     deadline = None if options.deadline_s is None else started + options.deadline_s
     tasks, plan_skips = plan_all(change, reviewer.finders)
-    if tasks:
+    if tasks and sum(file.added for file in change.request.files) >= _OFTEN_FAULTY:
         reviewer.rater.prepare()
     gathered = Gathered([], [*change.request.skips, *plan_skips])
     succeeded = run_tasks(tasks, change, reviewer.rater, deadline, gathered, on_progress)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from review_data.domain import Category, FileChange, Issue, Outcome, Side, SkipKind
+from review_data.domain import Category, Issue, Outcome, Side, SkipKind
 from review_data.errors import BackendError, ReplyError
 from review_data.severity import Severity
 from service.review import ReviewOptions, exit_code, review
@@ -169,13 +169,12 @@ class ReadyRater(WordRater):
         self.prepared += 1
 
 
-@pytest.mark.parametrize(("files", "prepared"), [([], 0), ([file_of("a.py", "+word\n")], 1)])
-def test_the_rater_prepares_only_where_there_is_something_to_review(
-    files: list[FileChange], prepared: int
-) -> None:
-    """Loading begins beside the search; an empty change loads nothing."""
+@pytest.mark.parametrize(("lines", "prepared"), [(0, 0), (10, 0), (100, 1)])
+def test_the_rater_prepares_where_issues_are_to_be_expected(lines: int, prepared: int) -> None:
+    """A long change has the rater loaded beside the search, a short or an empty one loads nothing."""
     rater = ReadyRater()
-    review(change_of(*files), reviewer_of(WordFinder("word"), rater=rater), EVERYTHING)
+    change = change_of(*(file_of(f"{n}.py", "+x = 1\n" * 10) for n in range(lines // 10)))
+    review(change, reviewer_of(WordFinder("word"), rater=rater), EVERYTHING)
     assert rater.prepared == prepared
 
 

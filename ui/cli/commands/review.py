@@ -62,7 +62,6 @@ def command(
     settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
     check_output(format, output)
     reviewer = open_reviewer(settings)
-    reviewer.rater.prepare()  # before there are issues: loading takes as long as finding
     change = open_source(ctx.params, settings)
     result = run(change, reviewer, settings)
     emit(result, change, ctx.params)
