@@ -173,8 +173,10 @@ def exported(folder: Path | None) -> Rate:
 def times(rows: dict[str, list[Example]], repeats: int = 5) -> None:
     """Load time, and milliseconds per issue on one core: medians over repeats."""
     from review_data.rater_input import render
-    from service.backends.embedded.severity_model import SeverityModel
+    from service.backends.embedded.encoding import Encoder
+    from service.backends.embedded.severity_model import PACKAGED, SeverityModel, read_manifest
 
+    encoder = Encoder.load(PACKAGED / "tokenizer.json", read_manifest(PACKAGED).max_tokens)
     loads = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -183,7 +185,7 @@ def times(rows: dict[str, list[Example]], repeats: int = 5) -> None:
     print(f"\nload: {statistics.median(loads):.2f} s median of {repeats}")
     for part, examples in rows.items():
         inputs = [render(row.fields) for row in examples]
-        tokens = statistics.mean(len(entry.ids) for entry in model.encoder.encode(inputs))
+        tokens = statistics.mean(len(entry.ids) for entry in encoder.encode(inputs))
         spent = []
         for _ in range(repeats):
             began = time.perf_counter()

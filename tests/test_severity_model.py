@@ -20,6 +20,7 @@ from review_data.errors import BackendError, UserError
 from review_data.rater_input import RaterInput, render
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoder
+from service.backends.embedded.inference import Network
 from service.backends.embedded.rater import EmbeddedRater
 from service.backends.embedded.severity_model import (
     PACKAGED,
@@ -70,8 +71,9 @@ class CountedSession:
 
 def test_equal_issues_are_run_once(model: SeverityModel) -> None:
     """Repeats cost nothing and get the same rating, in the order of the issues."""
-    session = CountedSession(model.session)
-    counted = SeverityModel(model.manifest, model.encoder, session)
+    network = Network.load(PACKAGED, model.manifest.max_tokens)
+    session = CountedSession(network.session)
+    counted = SeverityModel(model.manifest, Network(network.encoder, session))
     first, second = RaterInput(text="typo in the comment"), RaterInput(text="SQL injection in the search")
     rated = counted.rate([first, second, first, first])
     assert session.runs == 2

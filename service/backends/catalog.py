@@ -60,6 +60,15 @@ def open_rater(settings: Settings) -> Rater:
     return _lookup(settings.rater or settings.backend, "rater")(settings).rater
 
 
+def start_rater(settings: Settings) -> None:
+    """For a program that makes one review and ends: has the embedded rater, if it is the one that rates,
+    load in a process of its own from now on."""
+    if (settings.rater or settings.backend) == "embedded":
+        from service.backends.embedded.rater import load_apart
+
+        load_apart()
+
+
 def _lookup(name: str, setting: str) -> Callable[[Settings], Backend]:
     try:
         return BACKENDS[name]

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from review_data.errors import UserError
-from review_data.rater_input import RaterInput
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+
+class Segments(Protocol):
+    """What the encoder reads of a `review_data.rater_input.RaterInput`; hashable."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def context(self) -> str: ...
 
 
 class Encoded(NamedTuple):
@@ -45,7 +54,7 @@ class Encoder:
         except Exception as error:  # tokenizers raises bare `Exception`
             raise UserError(f"{path} is no tokenizer ({error}); point at a folder with a model") from error
 
-    def encode(self, inputs: Sequence[RaterInput]) -> list[Encoded]:
+    def encode(self, inputs: Sequence[Segments]) -> list[Encoded]:
         """One entry per input, each at most `max_tokens` long."""
         texts = self._tokens([entry.text for entry in inputs])
         contexts = self._tokens([entry.context for entry in inputs])

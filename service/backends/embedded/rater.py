@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 from threading import Lock, Thread
 
-from review_data.domain import Issue, Rating, Skip
+from review_data.domain import Issue, Probabilities, Rating, Skip
 from review_data.errors import BackendError, TeraziError
 from review_data.rater_input import RaterInput, issue_fields, render
+from review_data.severity import Severity
+from service.backends.embedded.inference import CORES
 from service.backends.embedded.severity_model import PACKAGED, SeverityModel
 from service.ports import Change
 
@@ -30,8 +32,9 @@ class EmbeddedRater:
 
     def prepare(self) -> None:
         """Loads the model in a thread; `rate` waits for it, or meets the same error."""
-        # No daemon: the interpreter must not end while a library is being initialised.
-        Thread(target=_load_ahead, args=(self.folder,)).start()
+        if self.folder not in _APART:
+            # No daemon: the interpreter must not end while a library is being initialised.
+            Thread(target=_load_ahead, args=(self.folder,)).start()
 
     def rate(self, change: Change, issues: Sequence[Issue]) -> Sequence[Rating | Skip]:
         """One rating per issue, in order; `BackendError` when the model can't be loaded or run."""
@@ -41,10 +44,27 @@ class EmbeddedRater:
     def rate_inputs(self, inputs: Sequence[RaterInput]) -> list[Rating]:
         """One rating per input, in order; each is the same alone and in a batch."""
         try:
-            rows = _model(self.folder).rate(inputs)
+            rows = self._rows(inputs)
         except TeraziError as error:
             raise BackendError(f"the severity model can't rate: {error}") from error
         return [Rating(severity=level, probabilities=row) for level, row in rows]
+
+    def _rows(self, inputs: Sequence[RaterInput]) -> list[tuple[Severity, Probabilities]]:
+        apart = _APART.get(self.folder)
+        if apart is not None:
+            try:
+                return apart.rate(inputs)
+            except BackendError:  # in this process it works, or says why not
+                _APART.pop(self.folder, None)
+        return _model(self.folder).rate(inputs)
+
+
+def load_apart(folder: Path = PACKAGED) -> None:
+    """Has a process of its own load the model for this process's raters. For a program that makes one review:
+    the search for issues goes on beside it on another core. Never raises, `rate` says what is wrong."""
+    if CORES > 1:
+        with suppress(TeraziError, OSError):
+            _APART[folder] = SeverityModel.apart(folder)
 
 
 def _load_ahead(folder: Path) -> None:
@@ -63,3 +83,4 @@ def _loaded(folder: Path) -> SeverityModel:
 
 
 _LOADING = Lock()
+_APART: dict[Path, SeverityModel] = {}

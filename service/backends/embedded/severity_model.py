@@ -1,19 +1,16 @@
 """The exported severity model: an ONNX encoder with an ordinal head, its tokenizer and its manifest.
 
-Owns reading the folder and turning inputs into calibrated probabilities with onnxruntime and tokenizers
-alone. Training and export are in `finetune.severity`; what is shown of an issue in `review_data.rater_input`.
+Owns the manifest, and turning the network's logits into calibrated probabilities and severities; running the
+network is in `inference`. Training and export are in `finetune.severity`; what is shown of an issue in
+`review_data.rater_input`.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,9 +18,10 @@ from review_data.domain import Probabilities
 from review_data.errors import UserError
 from review_data.rater_input import RaterInput
 from review_data.severity import Severity
-from service.backends.embedded.encoding import Encoded, Encoder
+from service.backends.embedded.apart import Apart
+from service.backends.embedded.encoding import Segments
+from service.backends.embedded.inference import Network
 
-CORES: Final = min(8, os.cpu_count() or 1)
 PACKAGED: Final = Path(__file__).parent / "model"
 Cuts = tuple[float, float, float]
 MEDIAN: Final[Cuts] = (0.5, 0.5, 0.5)
@@ -66,43 +64,33 @@ class Manifest(BaseModel):
     scores: dict[str, Any] = {}
 
 
-class SeverityModel:
-    """A loaded model folder. Thread-safe: onnxruntime sessions and tokenizers are."""
+class Logits(Protocol):
+    """The network, wherever it runs: per input the three thresholds' logits."""
 
-    def __init__(self, manifest: Manifest, encoder: Encoder, session: Any) -> None:
-        self.manifest, self.encoder, self.session = manifest, encoder, session
+    def logits(self, inputs: Sequence[Segments]) -> list[list[float]]: ...
+
+
+class SeverityModel:
+    """A model folder: its manifest's calibration over its network. Thread-safe."""
+
+    def __init__(self, manifest: Manifest, network: Logits) -> None:
+        self.manifest, self.network = manifest, network
 
     @classmethod
     def load(cls, folder: Path = PACKAGED, *, threads: int = 1) -> SeverityModel:
         """From `manifest.json`, `tokenizer.json` and `model.onnx`; `UserError` when one is wrong."""
-        with _without_blas_threads():
-            import onnxruntime
+        said = read_manifest(folder)
+        return cls(said, Network.load(folder, said.max_tokens, fused=said.fused, threads=threads))
 
-        manifest = read_manifest(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        if manifest.fused:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        try:
-            session = onnxruntime.InferenceSession(
-                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's exceptions share no public base
-            raise UserError(f"{folder / 'model.onnx'} can't be loaded ({error}); export it again") from error
-        return cls(manifest, Encoder.load(folder / "tokenizer.json", manifest.max_tokens), session)
+    @classmethod
+    def apart(cls, folder: Path) -> SeverityModel:
+        """The same with the network in a process of its own, which begins to load; `UserError`, `OSError`."""
+        said = read_manifest(folder)
+        return cls(said, Apart(folder, said.max_tokens, fused=said.fused))
 
     def logits(self, inputs: Sequence[RaterInput]) -> list[list[float]]:
-        """Per input the three thresholds' logits.
-
-        Each input is a run of its own: activations are quantised per run, so that a batch would let one
-        issue's rating depend on its neighbours; and no time goes into padding. Runs are spread over the
-        processor's cores; equal inputs are run once.
-        """
-        different = list(dict.fromkeys(inputs))
-        encoded = self.encoder.encode(different)
-        with ThreadPoolExecutor(max(1, min(CORES, len(encoded)))) as pool:
-            rows = dict(zip(different, pool.map(self._run, encoded), strict=True))
-        return [rows[shown] for shown in inputs]
+        """Per input the three thresholds' logits."""
+        return self.network.logits(inputs)
 
     def probabilities(self, inputs: Sequence[RaterInput]) -> list[Probabilities]:
         """Per input the calibrated probabilities."""
@@ -111,13 +99,6 @@ class SeverityModel:
     def rate(self, inputs: Sequence[RaterInput]) -> list[tuple[Severity, Probabilities]]:
         """Per input the severity and the calibrated probabilities it was decided by."""
         return [(decide(row, self.manifest.cuts), row) for row in self.probabilities(inputs)]
-
-    def _run(self, encoded: Encoded) -> list[float]:
-        import numpy as np
-
-        feeds = {"input_ids": [encoded.ids], "token_type_ids": [encoded.types]}
-        arrays = {name: np.asarray(rows, dtype=np.int64) for name, rows in feeds.items()}
-        return [float(value) for value in self.session.run(None, arrays)[0][0]]
 
 
 def decide(probabilities: Probabilities, cuts: Cuts = MEDIAN) -> Severity:
@@ -144,20 +125,6 @@ def read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: `{where}`: {first['msg']}; export the model again") from None
-
-
-@contextmanager
-def _without_blas_threads() -> Iterator[None]:
-    """For numpy's first import: its OpenBLAS starts a thread per core, and they spin for nothing here."""
-    name = "OPENBLAS_NUM_THREADS"
-    if "numpy" in sys.modules or name in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 def _sigmoid(value: float) -> float:

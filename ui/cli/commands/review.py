@@ -56,11 +56,12 @@ def command(
 
     Exit codes: 0 nothing reaches the gate, 1 something does, 2 a wrong call, 3 a part of the review failed.
     """
-    from service.backends.catalog import open_reviewer
+    from service.backends.catalog import open_reviewer, start_rater
     from service.review import exit_code
 
     settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
     check_output(format, output)
+    start_rater(settings)
     reviewer = open_reviewer(settings)
     change = open_source(ctx.params, settings)
     result = run(change, reviewer, settings)
