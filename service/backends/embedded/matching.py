@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any, Final
 
 from review_data.errors import BackendError
@@ -95,7 +96,7 @@ def introduced(rules: Iterable[Rule], this: Parsed, other: Callable[[], Parsed])
         matches = list(find(rule, this))
         if not any(match.line in source.touched for match in matches):
             continue
-        if rule.unless_other is None or not re.search(rule.unless_other, other().source.text):
+        if rule.unless_other is None or not _search(rule.unless_other, other().source.text):
             yield from _more_often(matches, list(find(rule, other())), source)
 
 
@@ -104,7 +105,7 @@ def find(rule: Rule, parsed: Parsed) -> Iterator[Match]:
     text = parsed.source.text
     if rule.needs and not any(need in text for need in rule.needs):
         return
-    if rule.with_file is not None and "{" not in rule.with_file and not re.search(rule.with_file, text):
+    if rule.with_file is not None and "{" not in rule.with_file and not _search(rule.with_file, text):
         return
     found = _structural(rule, parsed) if rule.rule is not None else _textual(rule, parsed.source)
     for match in found:
@@ -127,9 +128,9 @@ def _applies(rule: Rule, source: Source) -> bool:
         return False
     if rule.tests != "also" and source.is_test != (rule.tests == "only"):
         return False
-    if rule.paths is not None and not re.search(rule.paths, source.path):
+    if rule.paths is not None and not _search(rule.paths, source.path):
         return False
-    return rule.not_paths is None or not re.search(rule.not_paths, source.path)
+    return rule.not_paths is None or not _search(rule.not_paths, source.path)
 
 
 def _more_often(matches: list[Match], others: list[Match], source: Source) -> Iterator[Match]:
@@ -176,7 +177,7 @@ def _structural(rule: Rule, parsed: Parsed) -> Iterator[Match]:
 def _node_match(rule: Rule, node: Any, fragment: Fragment, source: Source) -> Match | None:
     anchor = (node.get_match(rule.at) if rule.at else None) or node
     text = anchor.text()
-    if rule.unless is not None and re.search(rule.unless, node.text()):
+    if rule.unless is not None and _search(rule.unless, node.text()):
         return None
     reach = anchor.range()
     line, spanning = fragment.number(reach.start.line), False
@@ -197,12 +198,12 @@ def _captures(rule: Rule, node: Any) -> dict[str, str]:
 def _textual(rule: Rule, source: Source) -> Iterator[Match]:
     pattern = _compiled(rule.regex or "", rule.unit)
     for fragment in source.fragments:
-        for start, unit in _units(rule, fragment.text, source.language):
-            if rule.unless is not None and re.search(rule.unless, unit):
+        for start, unit in _units(rule.unit, fragment.text, source.language):
+            # Most units hold no match: what excludes a unit is asked after it.
+            places = list(pattern.finditer(unit))
+            if not places or _excluded(rule, unit):
                 continue
-            if rule.unit == "line" and not rule.comments and _COMMENT.match(unit):
-                continue
-            for found in pattern.finditer(unit):
+            for found in places:
                 place = found.start(rule.at) if rule.at else found.start()
                 line = fragment.number(fragment.text.count("\n", 0, start + place))
                 if line is not None:
@@ -211,16 +212,22 @@ def _textual(rule: Rule, source: Source) -> Iterator[Match]:
                     yield Match(rule, line, _squeezed(text), groups)
 
 
-def _units(rule: Rule, text: str, language: str) -> Iterator[tuple[int, str]]:
-    if rule.unit == "file":
-        yield 0, text
-    elif rule.unit == "statement":
-        yield from statements(text, language)
-    else:
-        start = 0
-        for line in text.split("\n"):
-            yield start, line
-            start += len(line) + 1
+def _excluded(rule: Rule, unit: str) -> bool:
+    if rule.unit == "line" and not rule.comments and _COMMENT.match(unit):
+        return True
+    return rule.unless is not None and _search(rule.unless, unit)
+
+
+@lru_cache(maxsize=8)
+def _units(unit: str, text: str, language: str) -> tuple[tuple[int, str], ...]:
+    """Offsets and texts of what a rule is searched in; kept for the file's next rules."""
+    if unit == "file":
+        return ((0, text),)
+    if unit == "statement":
+        return tuple(statements(text, language))
+    lines = text.split("\n")
+    starts = accumulate((len(line) + 1 for line in lines), initial=0)
+    return tuple(zip(starts, lines, strict=False))
 
 
 def _parse(text: str, grammar: str) -> Any:
@@ -232,6 +239,11 @@ def _parse(text: str, grammar: str) -> Any:
 @lru_cache(maxsize=4096)
 def _compiled(regex: str, unit: str) -> re.Pattern[str]:
     return re.compile(regex, 0 if unit == "line" else re.MULTILINE)
+
+
+def _search(regex: str, text: str) -> bool:
+    """As `re.search`, whose cache is too small for the packs: it would compile rules again and again."""
+    return _compiled(regex, "line").search(text) is not None
 
 
 @lru_cache(maxsize=4096)
