@@ -34,6 +34,8 @@ _SYNCHRONISES: Final = re.compile(
     r"(?i:atomic|mutex|lock|synchroni|semaphore|singleflight|transaction|begin_?tx|\.begin\(|compareandset"
     r"|on conflict|returning|merge into)|\bsync\.|\bchan\b|<-|\bSET\s+(\w+)\s*=\s*\1\s*[-+]|\bF\("
 )
+# A check and its consequence; more lines that go together are a rewrite.
+_LONGEST_GUARD: Final = 5
 _COMMENT: Final = re.compile(r"^\s*(?:#(?!\[)|//|--|/?\*)")
 _MARKER: Final = re.compile(r"^\s*(?:@|\[\w|#\[)")
 
@@ -47,6 +49,8 @@ def is_gone(match: Match, change: Change, file: FileChange) -> bool:
     replaced = match.rule.replaced
     if replaced is not None and replaced != (likest_replacement(file, match.line) is not None):
         return False
+    if replaced is False and _is_rewritten(match, file):
+        return False
     return not _is_put_elsewhere(match, change)
 
 
@@ -54,6 +58,16 @@ def _became(match: Match, file: FileChange, pattern: str) -> bool:
     """Whether the line that takes the place of the removed one is known to be worse."""
     target = likest_replacement(file, match.line)
     return target is not None and bool(re.search(filled(pattern, match.captures, True), target.text))
+
+
+def _is_rewritten(match: Match, file: FileChange) -> bool:
+    """Whether the line goes with many others: code that is written anew has its checks in other words."""
+    for hunk in file.hunks:
+        at = next((index for index, line in enumerate(hunk.lines) if line.old_line == match.line), None)
+        if at is not None:
+            before, after = (list(_run(hunk.lines, at, step, LineKind.REMOVED)) for step in (-1, 1))
+            return len(before) + 1 + len(after) > _LONGEST_GUARD
+    return False
 
 
 def _went_with_its_code(match: Match, file: FileChange) -> bool:
