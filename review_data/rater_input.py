@@ -8,8 +8,8 @@ blinds models). Token limits are the encoder's affair (`service.backends.embedde
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from review_data import untrusted
 from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Record, Side, number_on
@@ -17,7 +17,7 @@ from review_data.domain import DiffLine, FileChange, Hunk, Issue, LineKind, Reco
 if TYPE_CHECKING:
     from review_data.dataset import LabelledComment, LabelledFinding
 
-LINES_AROUND: Final = 4
+LINES_AROUND: Final = 2
 LONGEST_TEXT: Final = 20_000
 _COMMENTS: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _DETAILS: Final = re.compile(r"<details\b.*?(?:</details>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -27,6 +27,7 @@ _TAGS: Final = re.compile(
     r"|sup|ul)(?:\s[^<>]{0,500})?/?>",
     re.IGNORECASE,
 )
+LineT = TypeVar("LineT")
 _MARKS: Final = {LineKind.ADDED: "+", LineKind.REMOVED: "-", LineKind.CONTEXT: ""}
 
 
@@ -107,6 +108,11 @@ def comment_fields(comment: LabelledComment) -> RaterFields:
     )
 
 
+def window(lines: Sequence[LineT], position: int) -> Sequence[LineT]:
+    """The line at `position` (from 0) with `LINES_AROUND` lines on each side, as far as there are any."""
+    return lines[max(0, position - LINES_AROUND) : position + LINES_AROUND + 1]
+
+
 def _around(files: Iterable[FileChange], path: str, line: int, side: Side) -> tuple[str, tuple[str, ...]]:
     for file in files:
         if path not in (file.path, file.old_path):
@@ -114,10 +120,9 @@ def _around(files: Iterable[FileChange], path: str, line: int, side: Side) -> tu
         for hunk in file.hunks:
             position = _position(hunk, line, side)
             if position is not None:
-                first = max(0, position - LINES_AROUND)
-                window = hunk.lines[first : position + LINES_AROUND + 1]
+                flagged = hunk.lines[position]
                 return hunk.section.strip(), tuple(
-                    _show(shown, flagged=first + offset == position) for offset, shown in enumerate(window)
+                    _show(line, flagged=line is flagged) for line in window(hunk.lines, position)
                 )
     return "", ()
 

@@ -49,7 +49,7 @@ class TrainConfig(Record):
     """Stop after this many epochs without a better validation score."""
     batch_size: int = Field(default=16, ge=1)
     """Examples per step."""
-    max_tokens: int = Field(default=192, ge=16, le=512)
+    max_tokens: int = Field(default=128, ge=16, le=512)
     """Longest input; what is beyond is cut, the context first."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Arithmetic of the encoder in training; weights, losses and scores stay float32."""

@@ -27,7 +27,7 @@ from review_data.dataset import (
 from review_data.diff import parse_diff
 from review_data.domain import Category, Record
 from review_data.jsonl import read_jsonl
-from review_data.rater_input import RaterFields, comment_fields, finding_fields
+from review_data.rater_input import RaterFields, comment_fields, finding_fields, window
 from review_data.severity import Severity
 
 Source = Literal["merge_requests", "comments", "wording", "findings"]
@@ -89,15 +89,17 @@ def wording_examples(split: HeldSplit) -> list[Example]:
 
 def finding_examples(split: HeldSplit) -> list[Example]:
     """Project-written findings; a pair that differs in its project line alone is in one split."""
+    rows = read_jsonl(FINDINGS_FOLDER / f"{split}.jsonl", WrittenFinding)
     return [
-        Example(
-            record=row.id,
-            source="findings",
-            fields=RaterFields.model_validate(row.model_dump(include=set(RaterFields.model_fields))),
-            severity=row.severity,
-        )
-        for row in read_jsonl(FINDINGS_FOLDER / f"{split}.jsonl", WrittenFinding)
+        Example(record=row.id, source="findings", fields=_written_fields(row), severity=row.severity)
+        for row in rows
     ]
+
+
+def _written_fields(row: WrittenFinding) -> RaterFields:
+    flagged = next((number for number, line in enumerate(row.lines) if line.startswith(">")), 0)
+    given = row.model_dump(include=set(RaterFields.model_fields))
+    return RaterFields.model_validate({**given, "lines": window(row.lines, flagged)})
 
 
 def data_hash() -> str:
