@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.severity.augment import augment_text, drop_fields
-from finetune.severity.examples import wording_examples
+from finetune.severity.examples import Example, finding_examples, wording_examples
 from finetune.severity.training import batches, class_weights, rate_at
-from review_data.rater_input import RaterFields
+from review_data.rater_input import LINES_AROUND, RaterFields
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoded
 
+RowsOf = Callable[[str], list[Example]]
 FULL = RaterFields(
     text="t", category="api", path="a.py", language="python", project="p", section="s", lines=("x",)
 )
@@ -70,11 +73,20 @@ def test_rare_levels_weigh_more() -> None:
     assert class_weights(labels, 1)[Severity.LOW] < 0.5
 
 
-def test_the_wording_rows_share_no_comment_between_splits() -> None:
-    """Validation comments are not trained on, whatever their case and punctuation."""
+@pytest.mark.parametrize("rows_of", [wording_examples, finding_examples])
+def test_written_rows_share_no_text_between_splits(rows_of: RowsOf) -> None:
+    """Validation texts are not trained on, whatever their case and punctuation."""
     train, validation = (
-        {"".join(filter(str.isalnum, row.fields.text.lower())) for row in wording_examples(split)}
+        {"".join(filter(str.isalnum, row.fields.text.lower())) for row in rows_of(split)}
         for split in ("train", "validation")
     )
-    assert len(validation) == 154
+    assert len(validation) > 300
     assert not train & validation
+
+
+def test_a_written_finding_shows_its_line_as_a_found_one_does() -> None:
+    """One flagged line with the same number of neighbours as the rater is shown of a change."""
+    for row in finding_examples("validation"):
+        flagged = [number for number, line in enumerate(row.fields.lines) if line.startswith(">")]
+        assert len(flagged) == 1
+        assert len(row.fields.lines) <= 2 * LINES_AROUND + 1

@@ -28,6 +28,8 @@ from service.backends.embedded.severity_model import Calibration, decide
 Progress = Callable[[int, int], None]
 Labelled = Sequence[tuple[RaterInput, Severity]]
 BATCHES_PER_CHUNK = 8
+# A finding comes with all its fields, as finders give them; a comment often comes with none.
+FINDINGS_KEEP = 3
 
 
 class Data(NamedTuple):
@@ -144,7 +146,8 @@ def train_step(
 
 def view(example: Example, config: TrainConfig, generator: random.Random) -> RaterInput:
     """One random view of an example: fields left out, style disturbed."""
-    fields = drop_fields(example.fields, config.field_dropout, generator)
+    kept_rather = FINDINGS_KEEP if example.fields.lines else 1
+    fields = drop_fields(example.fields, config.field_dropout / kept_rather, generator)
     if generator.random() < config.augment:
         fields = fields.model_copy(update={"text": augment_text(fields.text, generator)})
     return render(fields)
