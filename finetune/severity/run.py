@@ -251,7 +251,7 @@ def summary(scores: SeverityScores) -> dict[str, float | int]:
     return {name: round(value, 4) for name in names if (value := getattr(scores, name)) is not None}
 
 
-def estimate(config: TrainConfig, steps: int = 8) -> Estimate:
+def estimate(config: TrainConfig, steps: int = 16) -> Estimate:
     """Memory and time that `train` expects, from a few real steps that are thrown away."""
     import random
     import resource
@@ -263,11 +263,17 @@ def estimate(config: TrainConfig, steps: int = 8) -> Estimate:
     lengths = [len(row.ids) for row in encoded]
     net = network.build(config, data.base, config.seeds[0])
     optimizer = training.make_optimizer(config, net)
-    spent = []
-    for limit in (1, 1, 1 + steps):  # the first warms up; the third's surplus over the second is steps alone
-        began = time.monotonic()
-        training.train_epoch(config, config.seeds[0], 0, data, net, optimizer, limit=limit)
-        spent.append(time.monotonic() - began)
+    stamps: list[float] = []
+    training.train_epoch(
+        config,
+        config.seeds[0],
+        0,
+        data,
+        net,
+        optimizer,
+        on_progress=lambda done, _: stamps.append(time.monotonic()),
+        limit=2 + steps,  # the first two warm up
+    )
     total = data.steps(config) * config.epochs * len(config.seeds)
     return Estimate(
         examples=len(data.train),
@@ -276,6 +282,6 @@ def estimate(config: TrainConfig, steps: int = 8) -> Estimate:
         trainable_weights=sum(value.numel() for value in net.parameters() if value.requires_grad),
         all_weights=sum(value.numel() for value in net.parameters()),
         steps=total,
-        seconds=round(max(0.0, spent[2] - spent[1]) / steps * total, 1),
+        seconds=round((stamps[-1] - stamps[1]) / max(1, len(stamps) - 2) * total, 1),
         peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
