@@ -3,6 +3,7 @@
     python bench/rater.py                              # majority, TF-IDF, base zero-shot, the shipped model
     python bench/rater.py --split validation           # choices are made there; test is for one report
     python bench/rater.py --run frozen=runs/frozen --run full=runs/full     # more run folders' models
+    python bench/rater.py --card FOLDER        # also writes the tables into that model folder's card
     python bench/rater.py --data FILE.jsonl            # other people's rows instead of the packaged split
 
 A run folder comes from `terazi train severity --out FOLDER` (`--method head` freezes the base, `--method
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--data", type=Path, help="labelled JSONL instead of the packaged split")
     parser.add_argument("--run", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--card", type=Path, help="model folder whose card gets the tables")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     raters: dict[str, Rate] = {
@@ -54,8 +56,11 @@ def main() -> None:
         **{name: exported(Path(folder) / "model") for name, folder in (r.split("=", 1) for r in args.run)},
         "shipped model (int8 ONNX)": exported(None),
     }
+    tables = {}
     for part, rows in parts(args.split, args.data).items():
-        table(part, rows, raters)
+        tables[f"{part}, {args.split} split, {len(rows)} rows"] = table(part, rows, raters)
+    if args.card is not None:
+        write_card(args.card, tables)
     times(parts(args.split, args.data))
 
 
@@ -73,20 +78,33 @@ def parts(split: str, data: Path | None) -> dict[str, list[Example]]:
     return {data.name: merge_request_examples(found)}  # type: ignore[arg-type]
 
 
-def table(part: str, rows: Sequence[Example], raters: dict[str, Rate]) -> None:
-    """One row per rater, each score with its interval."""
+def table(part: str, rows: Sequence[Example], raters: dict[str, Rate]) -> list[dict[str, str]]:
+    """Prints and returns one row per rater, each score with its interval."""
     from finetune.severity_metrics import severity_intervals
 
     truth = [row.severity for row in rows]
     print(f"\n{part}, {len(rows)} rows\n\n| rater | " + " | ".join(SHOWN) + " |")
     print("| --- |" + " --- |" * len(SHOWN))
+    shown = []
     for name, rate in raters.items():
         rated = rate(rows)
         found = severity_intervals(
             truth, [level for level, _ in rated], [p for _, p in rated], [row.record for row in rows]
         )
-        cells = (interval(found[score]) for score in SHOWN)
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        cells = {score.replace("_", " "): interval(found[score]) for score in SHOWN}
+        print(f"| {name} | " + " | ".join(cells.values()) + " |", flush=True)
+        shown.append({"rater": name, **cells})
+    return shown
+
+
+def write_card(folder: Path, tables: dict[str, list[dict[str, str]]]) -> None:
+    """Puts the tables into the folder's manifest and its card."""
+    from finetune.severity import export, report
+    from service.backends.embedded.severity_model import read_manifest
+
+    manifest = read_manifest(folder).model_copy(update={"comparison": tables})
+    export.write_manifest(folder, manifest)
+    report.write_card(folder, manifest)
 
 
 def interval(found: object) -> str:

@@ -75,6 +75,8 @@ def model_card(manifest: Manifest) -> str:
     ]
     for split, parts in manifest.scores.items():
         lines += [f"## Scores: {split}", "", *_table(parts), ""]
+    for part, rows in manifest.comparison.items():
+        lines += [f"## Beside other raters: {part}", "", *_comparison(rows), ""]
     return "\n".join(lines)
 
 
@@ -89,6 +91,12 @@ def _table(parts: dict[str, dict[str, Any]]) -> list[str]:
         cells = (str(figures.get(name, "n/a")) for name in COLUMNS)
         rows.append(f"| {PART_TITLES.get(part, part)} | " + " | ".join(cells) + " |")
     return rows
+
+
+def _comparison(rows: Sequence[dict[str, str]]) -> list[str]:
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
+    return lines + ["| " + " | ".join(row[name] for name in head) + " |" for row in rows]
 
 
 def _save(file: Path, panels: int, draw: Callable[[Any], None]) -> None:

@@ -62,6 +62,7 @@ class Manifest(BaseModel):
     calibration: Calibration = Calibration()
     cuts: Cuts = MEDIAN
     scores: dict[str, Any] = {}
+    comparison: dict[str, list[dict[str, str]]] = {}
 
 
 class Logits(Protocol):
