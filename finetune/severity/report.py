@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.severity.checkpoint import Epoch
+from finetune.severity.config import POLISH
 from finetune.severity_metrics import SeverityScores, reliability
 from review_data.domain import Probabilities
 from review_data.jsonl import write_atomically
@@ -115,8 +116,9 @@ def _curves(axes: Any, epochs: Sequence[Epoch]) -> None:
     for seed in dict.fromkeys(epoch.seed for epoch in epochs):
         rows = [epoch for epoch in epochs if epoch.seed == seed]
         numbers = [epoch.epoch for epoch in rows]
-        axes[0].plot(numbers, [epoch.loss for epoch in rows], marker="o", label=f"seed {seed}")
-        axes[1].plot(numbers, [epoch.score for epoch in rows], marker="o", label=f"seed {seed}")
+        label = "average, packaged rows" if seed == POLISH else f"seed {seed}"
+        axes[0].plot(numbers, [epoch.loss for epoch in rows], marker="o", label=label)
+        axes[1].plot(numbers, [epoch.score for epoch in rows], marker="o", label=label)
     for panel, title in zip(axes, ("training loss", "validation kappa, mean over parts"), strict=True):
         panel.set(title=title, xlabel="epoch")
         panel.legend()

@@ -1,8 +1,8 @@
 """A whole training in one folder: seeds, their average, calibration, export, scores, pictures and model card.
 
 Owns the run folder's layout:
-`run.json` (configuration, data hash, environment), `seed-N/` (checkpoint, metrics, adapter), `metrics.jsonl`,
-`model/` (what the embedded backend reads), `validation.json`, pictures and `MODEL_CARD.md`.
+`run.json` (configuration, data hash, environment), `seed-N/` and `polish/` (checkpoint, adapter),
+`metrics.jsonl`, `model/` (what the embedded backend reads), `validation.json`, pictures and `MODEL_CARD.md`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from finetune.severity import calibration, export, network, report, training
 from finetune.severity.checkpoint import Epoch
-from finetune.severity.config import TrainConfig, sha256_of
+from finetune.severity.config import POLISH, TrainConfig, sha256_of
 from finetune.severity.examples import (
     Example,
     data_hash,
@@ -93,9 +93,12 @@ def train(
     data = prepare(config)
     record = open_run(config, data, folder, resume)
     nets, epochs = _train_seeds(config, data, folder, on_progress)
+    net = network.averaged(nets)
+    if config.polish_epochs:
+        net, more = _polish(config, data, net, folder, on_progress)
+        epochs += more
     write_jsonl(folder / "metrics.jsonl", epochs)
     parts = validation_parts()
-    net = network.averaged(nets)
     rated = _export(net, data, folder, record, parts)
     scores = {name: scores_of(rated[name], part.labels) for name, part in parts.items()}
     close = export.parity(
@@ -182,16 +185,43 @@ def _train_seeds(
 ) -> tuple[list[Any], list[Epoch]]:
     nets: list[Any] = []
     epochs: list[Epoch] = []
-    whole = data.steps(config) * config.epochs
     for number, seed in enumerate(config.seeds):
         place = folder / f"seed-{seed}"
-        step = _offset(on_progress, number * whole, len(config.seeds) * whole)
+        step = _offset(on_progress, number * data.steps(config) * config.epochs, _steps(config, data))
         trained = training.train_seed(config, seed, data, place / "checkpoint.safetensors", step)
         if config.method == "lora":
             trained.network.encoder.save_pretrained(place / "adapter")
         nets.append(network.merged(trained.network))
         epochs += trained.epochs
     return nets, epochs
+
+
+def _polish(
+    config: TrainConfig, data: training.Data, net: Any, folder: Path, on_progress: Progress | None
+) -> tuple[Any, tuple[Epoch, ...]]:
+    """The averaged network after some careful passes over the packaged rows alone."""
+    import torch
+
+    short, place = config.polish, folder / "polish"
+    rows = _packaged_rows(data)
+    step = _offset(on_progress, _steps(config, data) - rows.steps(short) * short.epochs, _steps(config, data))
+    torch.manual_seed(POLISH)
+    trained = training.train_network(
+        network.adapted(short, net), short, POLISH, rows, place / "checkpoint.safetensors", step
+    )
+    if config.method == "lora":
+        trained.network.encoder.save_pretrained(place / "adapter")
+    return network.merged(trained.network), trained.epochs
+
+
+def _packaged_rows(data: training.Data) -> training.Data:
+    return data._replace(train=[row for row in data.train if row.source in ("merge_requests", "comments")])
+
+
+def _steps(config: TrainConfig, data: training.Data) -> int:
+    """Optimiser steps of a whole run."""
+    seeds = len(config.seeds) * config.epochs * data.steps(config)
+    return seeds + config.polish_epochs * _packaged_rows(data).steps(config)
 
 
 def _offset(on_progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -274,7 +304,7 @@ def estimate(config: TrainConfig, steps: int = 16) -> Estimate:
         on_progress=lambda done, _: stamps.append(time.monotonic()),
         limit=2 + steps,  # the first two warm up
     )
-    total = data.steps(config) * config.epochs * len(config.seeds)
+    total = _steps(config, data)
     return Estimate(
         examples=len(data.train),
         tokens_per_example=round(sum(lengths) / len(lengths), 1),

@@ -56,11 +56,17 @@ class Trained(NamedTuple):
 def train_seed(
     config: TrainConfig, seed: int, data: Data, file: Path, on_progress: Progress | None = None
 ) -> Trained:
-    """Trains until the epochs or the patience are used up; continues from the checkpoint `file`, if any.
+    """Trains a new network until the epochs or the patience are used up; continues from `file`, if any.
 
     `on_progress(done, total)` counts optimiser steps.
     """
-    net = network.build(config, data.base, seed)
+    return train_network(network.build(config, data.base, seed), config, seed, data, file, on_progress)
+
+
+def train_network(
+    net: Any, config: TrainConfig, seed: int, data: Data, file: Path, on_progress: Progress | None = None
+) -> Trained:
+    """As `train_seed`, from a network with something to train."""
     optimizer = make_optimizer(config, net)
     run = checkpoint.Identity(config.digest(), data.data_hash, seed)
     state = checkpoint.load(file, net, optimizer, run)

@@ -28,6 +28,10 @@ def command(
     weight_decay: Annotated[float, typer.Option(help="Decay of matrices.")] = _DEFAULT.weight_decay,
     dropout: Annotated[float, typer.Option(help="Dropout in the encoder.")] = _DEFAULT.dropout,
     epochs: Annotated[int, typer.Option(help="Passes at most.")] = _DEFAULT.epochs,
+    polish_epochs: Annotated[
+        int, typer.Option(help="Passes over the packaged rows alone, at the end.")
+    ] = _DEFAULT.polish_epochs,
+    polish_rate: Annotated[float, typer.Option(help="Peak rate of these.")] = _DEFAULT.polish_rate,
     patience: Annotated[int, typer.Option(help="Epochs without gain before it stops.")] = _DEFAULT.patience,
     batch_size: Annotated[int, typer.Option(help="Examples per step.")] = _DEFAULT.batch_size,
     max_tokens: Annotated[int, typer.Option(help="Longest input.")] = _DEFAULT.max_tokens,
