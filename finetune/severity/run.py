@@ -34,6 +34,7 @@ from service.backends.embedded.encoding import Encoder
 from service.backends.embedded.severity_model import SeverityModel, decide, read_manifest
 
 MODEL_NAME = "terazi-severity"
+SAMPLES = 256  # rows that the export looks at
 PACKAGES = ("torch", "transformers", "peft", "onnxruntime", "tokenizers", "scikit-learn", "numpy")
 
 Progress = Callable[[int, int], None]
@@ -235,6 +236,8 @@ def _export(
 ) -> dict[str, list[Probabilities]]:
     """Writes `model/` with a calibration; returns the exported model's probabilities on validation."""
     target = folder / "model"
+    some = data.train[:: max(1, len(data.train) // SAMPLES)]
+    export.smooth(net, data.encoder, [render(row.fields) for row in some])
     manifest = export.write_folder(
         net,
         data.base,
