@@ -71,7 +71,7 @@ class CountedSession:
 
 def test_equal_issues_are_run_once(model: SeverityModel) -> None:
     """Repeats cost nothing and get the same rating, in the order of the issues."""
-    network = Network.load(PACKAGED, model.manifest.max_tokens)
+    network = Network.load(PACKAGED, model.manifest.max_tokens, fused=model.manifest.fused)
     session = CountedSession(network.session)
     counted = SeverityModel(model.manifest, Network(network.encoder, session))
     first, second = RaterInput(text="typo in the comment"), RaterInput(text="SQL injection in the search")
