@@ -249,9 +249,9 @@ def test_a_line_that_became_worse(path: str, before: str, worse: str, same: str)
     assert rules_of(file_of(path, f" x\n-{before}\n+{same}\n y")) == []
 
 
-def test_a_check_that_was_edited_is_not_removed() -> None:
-    """A check is only missed where nothing like it takes its place."""
-    check = " def buy(n):\n-    if n.quantity < 1:\n-        raise ValueError(n)\n"
-    assert rules_of(file_of("a.py", check + "     pay(n)")) == ["any/limit-check-removed"]
-    edited = " def buy(n):\n-    if n.quantity < 1:\n+    if n.quantity < 2:\n         raise ValueError(n)"
-    assert rules_of(file_of("a.py", edited)) == []
+def test_a_guard_in_code_that_is_written_anew_is_not_removed() -> None:
+    """A check that goes alone is reported; one that goes with the lines around it is part of a rewrite."""
+    check = "-  assertMember(req.user.id, plan.teamId);\n"
+    assert rules_of(file_of("a.ts", f" x();\n{check} y();")) == ["javascript/permission-check-removed"]
+    around = "".join(f"-  const part{number} = load({number});\n" for number in range(5))
+    assert rules_of(file_of("a.ts", f" x();\n{around}{check}+  handle(req);\n y();")) == []

@@ -46,10 +46,9 @@ def is_gone(match: Match, change: Change, file: FileChange) -> bool:
         return False
     if match.rule.replaced_by is not None:
         return _became(match, file, match.rule.replaced_by)
-    replaced = match.rule.replaced
-    if replaced is not None and replaced != (likest_replacement(file, match.line) is not None):
+    if match.rule.replaced and likest_replacement(file, match.line) is None:
         return False
-    if replaced is False and _is_rewritten(match, file):
+    if not match.rule.replaced and _is_rewritten(match, file):
         return False
     return not _is_put_elsewhere(match, change)
 
