@@ -72,16 +72,18 @@ def plain(text: str) -> str:
 def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -> RaterFields:
     """The fields of a found issue; its diff lines come from the file of that path, if the change has it.
 
-    The change's author may address the rater: such words and hidden characters are taken out.
+    The change's author may address the rater: such words and hidden characters are taken out, and lines
+    around the flagged one that hold any are not shown at all.
     """
     section, lines = _around(files, issue.path, issue.line, issue.side)
+    safe = ((line, untrusted.shown(line)) for line in lines)
     return RaterFields(
         text=untrusted.shown(issue.title),
         category=issue.category,
         path=untrusted.shown(issue.path),
         project=untrusted.shown(project),
         section=untrusted.shown(section),
-        lines=tuple(untrusted.shown(line) for line in lines),
+        lines=tuple(shown for line, shown in safe if shown == line or line.startswith(">")),
     )
 
 

@@ -48,7 +48,7 @@ class TrainConfig(Record):
     epochs: int = Field(default=4, ge=1)
     """Passes over the examples at most."""
     polish_epochs: int = Field(default=2, ge=0)
-    """Passes of the averaged model over the packaged rows alone, so that their author's judgement decides."""
+    """Passes of the averaged model over the packaged rows and the rules' alone: their judgement decides."""
     polish_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)

@@ -30,7 +30,7 @@ from review_data.jsonl import read_jsonl
 from review_data.rater_input import RaterFields, comment_fields, finding_fields, window
 from review_data.severity import Severity
 
-Source = Literal["merge_requests", "comments", "wording", "findings"]
+Source = Literal["merge_requests", "comments", "wording", "findings", "rules"]
 HeldSplit = Literal["train", "validation"]
 WORDING_FOLDER: Final = Path(__file__).parent / "wording"
 FINDINGS_FOLDER: Final = Path(__file__).parent / "findings"
@@ -54,7 +54,7 @@ class WrittenFinding(Record):
     path: str
     project: str
     section: str = ""
-    lines: tuple[str, ...] = Field(min_length=1)
+    lines: tuple[str, ...] = ()
     explanation: str
     severity: Severity
 
@@ -63,7 +63,7 @@ def training_examples(config: TrainConfig) -> list[Example]:
     """The training split of the configured sources, and the project-written rows; a share of all."""
     rows = packaged_examples("train", config.sources)
     rows += wording_examples("train") if config.wording else []
-    rows += finding_examples("train") if config.findings else []
+    rows += finding_examples("train") + rule_examples() if config.findings else []
     return [row for row in rows if _place(row.record) < config.share]
 
 
@@ -89,10 +89,18 @@ def wording_examples(split: HeldSplit) -> list[Example]:
 
 def finding_examples(split: HeldSplit) -> list[Example]:
     """Project-written findings; a pair that differs in its project line alone is in one split."""
-    rows = read_jsonl(FINDINGS_FOLDER / f"{split}.jsonl", WrittenFinding)
+    return _written(FINDINGS_FOLDER / f"{split}.jsonl", "findings")
+
+
+def rule_examples() -> list[Example]:
+    """What the embedded rules say, each in code that it matches, where nothing is known of the project."""
+    return _written(FINDINGS_FOLDER / "rules.jsonl", "rules")
+
+
+def _written(file: Path, source: Source) -> list[Example]:
     return [
-        Example(record=row.id, source="findings", fields=_written_fields(row), severity=row.severity)
-        for row in rows
+        Example(record=row.id, source=source, fields=_written_fields(row), severity=row.severity)
+        for row in read_jsonl(file, WrittenFinding)
     ]
 
 

@@ -200,11 +200,11 @@ def _train_seeds(
 def _polish(
     config: TrainConfig, data: training.Data, net: Any, folder: Path, on_progress: Progress | None
 ) -> tuple[Any, tuple[Epoch, ...]]:
-    """The averaged network after some careful passes over the packaged rows alone."""
+    """The averaged network after some careful passes over the packaged rows and the rules' alone."""
     import torch
 
     short, place = config.polish, folder / "polish"
-    rows = _packaged_rows(data)
+    rows = _polish_rows(data)
     step = _offset(on_progress, _steps(config, data) - rows.steps(short) * short.epochs, _steps(config, data))
     torch.manual_seed(POLISH)
     trained = training.train_network(
@@ -215,14 +215,15 @@ def _polish(
     return network.merged(trained.network), trained.epochs
 
 
-def _packaged_rows(data: training.Data) -> training.Data:
-    return data._replace(train=[row for row in data.train if row.source in ("merge_requests", "comments")])
+def _polish_rows(data: training.Data) -> training.Data:
+    own = ("merge_requests", "comments", "rules")
+    return data._replace(train=[row for row in data.train if row.source in own])
 
 
 def _steps(config: TrainConfig, data: training.Data) -> int:
     """Optimiser steps of a whole run."""
     seeds = len(config.seeds) * config.epochs * data.steps(config)
-    return seeds + config.polish_epochs * _packaged_rows(data).steps(config)
+    return seeds + config.polish_epochs * _polish_rows(data).steps(config)
 
 
 def _offset(on_progress: Progress | None, before: int, total: int) -> Progress | None:
