@@ -78,7 +78,7 @@ def train_network(
             epoch=len(state.epochs) + 1,
             loss=loss,
             seconds=round(time.monotonic() - began, 1),
-            kappa={part: kappa(net, data.encoder, rows) for part, rows in data.validation.items()},
+            kappa={part: kappa(config, net, data.encoder, rows) for part, rows in data.validation.items()},
         )
         state = state.after(epoch, net)
         checkpoint.save(file, state, net, optimizer, run)
@@ -125,12 +125,19 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate_at(step, total, config.warmup)
         labels = [data.train[row].severity for row in rows]
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with arithmetic(config):
             logits = net(*network.pad([encoded[row] for row in rows]))
         losses.append(train_step(net, optimizer, logits.float(), labels, weights))
         if on_progress is not None:
             on_progress(step + 1, total)
     return sum(losses) / len(losses)
+
+
+def arithmetic(config: TrainConfig) -> Any:
+    """The context in which the network computes in the configured precision."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
 def train_step(
@@ -202,8 +209,9 @@ def predict(
     return found
 
 
-def kappa(net: Any, encoder: Encoder, rows: Labelled) -> float:
+def kappa(config: TrainConfig, net: Any, encoder: Encoder, rows: Labelled) -> float:
     """Quadratic kappa of the network's uncalibrated decisions; 0 where it is undefined."""
-    logits = predict(net, encoder, [shown for shown, _ in rows])
+    with arithmetic(config):
+        logits = predict(net, encoder, [shown for shown, _ in rows])
     decided = [decide(Calibration().probabilities(row)) for row in logits]
     return round(severity_scores([label for _, label in rows], decided).quadratic_kappa or 0.0, 6)
