@@ -55,7 +55,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/rater.py
 
 # Retrains, scores and exports the severity model from scratch, puts it into the package, and compares it with
-# a frozen base and with every weight trained (about 15 and 10 minutes on 2 idle cores).
+# a frozen base and with every weight trained (about 20 and 15 minutes on 2 idle cores).
 model: $(VENV)/.dev
 	rm -rf runs/severity runs/frozen runs/full
 	$(BIN)/terazi train severity --out runs/severity --with-test
@@ -65,7 +65,8 @@ model: $(VENV)/.dev
 	$(BIN)/python bench/rater.py --run "frozen base + head=runs/frozen" --run "every weight trained=runs/full" \
 		--card service/backends/embedded/model
 
-reproduce: $(VENV)/.dev $(VENV)-vllm/.done ## The review adapter against a base pretrained here, through vLLM
+# The review adapter against a base pretrained here, through vLLM.
+reproduce: $(VENV)/.dev $(VENV)-vllm/.done
 	$(BIN)/python -W ignore bench/review_adapter.py runs/reproduce --vllm $(VENV)-vllm/bin/python
 
 clean:

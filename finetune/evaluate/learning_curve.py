@@ -12,7 +12,6 @@ from typing import Final
 
 from finetune.evaluate.severity import CurvePoint, evaluate_severity
 from finetune.severity.config import TrainConfig
-from finetune.severity.examples import training_examples
 from finetune.severity.run import train
 from service.backends.embedded.rater import EmbeddedRater
 
@@ -33,11 +32,12 @@ def learning_curve(
     for number, share in enumerate(SHARES):
         place = folder / f"share-{share:.0%}".rstrip("%")
         wanted = config.model_copy(update={"share": share, "seeds": config.seeds[:1]})
-        train(wanted, place, resume=place.exists(), on_progress=_part(on_progress, number))
+        trained = train(wanted, place, resume=place.exists(), on_progress=_part(on_progress, number))
         report, _ = evaluate_severity(data, EmbeddedRater(place / "model"), seed=seed)
-        rows = len(training_examples(wanted))
         points.append(
-            CurvePoint(share=share, examples=rows, scores=report.scores, intervals=report.intervals)
+            CurvePoint(
+                share=share, examples=trained.examples, scores=report.scores, intervals=report.intervals
+            )
         )
     return tuple(points)
 

@@ -75,9 +75,9 @@ def model_card(manifest: Manifest) -> str:
         "",
     ]
     for split, parts in manifest.scores.items():
-        lines += [f"## Scores: {split}", "", *_table(parts), ""]
+        lines += [f"## Scores: {split}", "", *_table(_score_rows(parts)), ""]
     for part, rows in manifest.comparison.items():
-        lines += [f"## Beside other raters: {part}", "", *_comparison(rows), ""]
+        lines += [f"## Beside other raters: {part}", "", *_table(rows), ""]
     return "\n".join(lines)
 
 
@@ -86,15 +86,17 @@ def write_card(folder: Path, manifest: Manifest) -> None:
     write_atomically(folder / "MODEL_CARD.md", model_card(manifest))
 
 
-def _table(parts: dict[str, dict[str, Any]]) -> list[str]:
-    rows = ["| part | " + " | ".join(COLUMNS.values()) + " |", "| --- |" + " --- |" * len(COLUMNS)]
-    for part, figures in parts.items():
-        cells = (str(figures.get(name, "n/a")) for name in COLUMNS)
-        rows.append(f"| {PART_TITLES.get(part, part)} | " + " | ".join(cells) + " |")
-    return rows
+def _score_rows(parts: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "part": PART_TITLES.get(part, part),
+            **{words: str(figures.get(name, "n/a")) for name, words in COLUMNS.items()},
+        }
+        for part, figures in parts.items()
+    ]
 
 
-def _comparison(rows: Sequence[dict[str, str]]) -> list[str]:
+def _table(rows: Sequence[dict[str, str]]) -> list[str]:
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
     return lines + ["| " + " | ".join(row[name] for name in head) + " |" for row in rows]

@@ -2,7 +2,7 @@
 
 Owns the run folder's layout:
 `run.json` (configuration, data hash, environment), `seed-N/` and `polish/` (checkpoint, adapter),
-`metrics.jsonl`, `model/` (what the embedded backend reads), `validation.json`, pictures and `MODEL_CARD.md`.
+`metrics.jsonl`, `model/` (what the embedded backend reads, with its card) and pictures.
 """
 
 from __future__ import annotations
@@ -72,10 +72,12 @@ class Estimate(Record):
 
 
 class Outcome(NamedTuple):
-    """A finished run: the exported model's figures by split and part, and its parity with the network."""
+    """A finished run: the exported model's figures by split and part, its parity with the network, and how
+    many rows it was trained on."""
 
     figures: dict[str, dict[str, dict[str, float | int]]]
     parity: dict[str, float]
+    examples: int
 
 
 def train(
@@ -114,7 +116,7 @@ def train(
     report.write_pictures(
         folder, epochs, scores, {name: (part.labels, rated[name]) for name, part in parts.items()}
     )
-    return Outcome(figures, close)
+    return Outcome(figures, close, len(data.train))
 
 
 def prepare(config: TrainConfig) -> training.Data:
@@ -190,9 +192,7 @@ def _train_seeds(
         place = folder / f"seed-{seed}"
         step = _offset(on_progress, number * data.steps(config) * config.epochs, _steps(config, data))
         trained = training.train_seed(config, seed, data, place / "checkpoint.safetensors", step)
-        if config.method == "lora":
-            trained.network.encoder.save_pretrained(place / "adapter")
-        nets.append(network.merged(trained.network))
+        nets.append(_merged(config, trained, place))
         epochs += trained.epochs
     return nets, epochs
 
@@ -210,9 +210,14 @@ def _polish(
     trained = training.train_network(
         network.adapted(short, net), short, POLISH, rows, place / "checkpoint.safetensors", step
     )
+    return _merged(config, trained, place), trained.epochs
+
+
+def _merged(config: TrainConfig, trained: training.Trained, place: Path) -> Any:
+    """The trained network with its adapter, if any, kept in `place` and folded in."""
     if config.method == "lora":
         trained.network.encoder.save_pretrained(place / "adapter")
-    return network.merged(trained.network), trained.epochs
+    return network.merged(trained.network)
 
 
 def _polish_rows(data: training.Data) -> training.Data:

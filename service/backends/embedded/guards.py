@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Final
 
-from review_data.domain import DiffLine, FileChange, FileStatus, LineKind
+from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind
 from service.backends.embedded.issues import likest, likest_replacement
 from service.backends.embedded.matching import Match, filled
 from service.ports import Change
@@ -61,24 +61,28 @@ def _became(match: Match, file: FileChange, pattern: str) -> bool:
 
 def _is_rewritten(match: Match, file: FileChange) -> bool:
     """Whether the line goes with many others: code that is written anew has its checks in other words."""
-    for hunk in file.hunks:
-        at = next((index for index, line in enumerate(hunk.lines) if line.old_line == match.line), None)
-        if at is not None:
-            before, after = (list(_run(hunk.lines, at, step, LineKind.REMOVED)) for step in (-1, 1))
-            return len(before) + 1 + len(after) > _LONGEST_GUARD
-    return False
+    return any(len(run) > _LONGEST_GUARD for _, run in _removed_together(match, file))
 
 
 def _went_with_its_code(match: Match, file: FileChange) -> bool:
     """Whether the head of what the guard guarded is removed next to it, and not added again."""
+    return any(
+        _HEADER.search(line.text)
+        and likest(line.text, [other for other in hunk.lines if other.kind is LineKind.ADDED]) is None
+        for hunk, run in _removed_together(match, file)
+        for line in run
+    )
+
+
+def _removed_together(match: Match, file: FileChange) -> Iterator[tuple[Hunk, list[DiffLine]]]:
+    """The hunk of the removed line, and the unbroken run of removed lines that it is part of."""
     for hunk in file.hunks:
         lines = hunk.lines
         at = next((index for index, line in enumerate(lines) if line.old_line == match.line), None)
         if at is not None:
-            added = [line for line in lines if line.kind is LineKind.ADDED]
-            run = [*_run(lines, at, -1, LineKind.REMOVED), lines[at], *_run(lines, at, 1, LineKind.REMOVED)]
-            return any(_HEADER.search(line.text) and likest(line.text, added) is None for line in run)
-    return False
+            before, after = (list(_run(lines, at, step, LineKind.REMOVED)) for step in (-1, 1))
+            yield hunk, [*before, lines[at], *after]
+            return
 
 
 def _run(lines: Sequence[DiffLine], at: int, step: int, kind: LineKind) -> Iterator[DiffLine]:

@@ -17,7 +17,6 @@ from finetune.evaluate.severity import (
     open_rater_named,
 )
 from finetune.evaluate.severity_report import to_json, to_markdown, write_report
-from ui.cli.commands.train_severity import require_extra
 from ui.cli.progress import progress
 
 
@@ -68,6 +67,7 @@ def run_curve(data: Path, folder: Path, base: str, seed: int) -> tuple[CurvePoin
     """Trains and scores the learning curve with a progress bar on a terminal."""
     from finetune.evaluate.learning_curve import learning_curve
     from finetune.severity.config import TrainConfig
+    from ui.cli.commands.train_severity import require_extra
 
     require_extra()
     config = TrainConfig(base=base) if base else TrainConfig()

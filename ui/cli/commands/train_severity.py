@@ -29,7 +29,7 @@ def command(
     dropout: Annotated[float, typer.Option(help="Dropout in the encoder.")] = _DEFAULT.dropout,
     epochs: Annotated[int, typer.Option(help="Passes at most.")] = _DEFAULT.epochs,
     polish_epochs: Annotated[
-        int, typer.Option(help="Passes over the packaged rows alone, at the end.")
+        int, typer.Option(help="Passes over the packaged and the rules' rows alone, at the end.")
     ] = _DEFAULT.polish_epochs,
     polish_rate: Annotated[float, typer.Option(help="Peak rate of these.")] = _DEFAULT.polish_rate,
     patience: Annotated[int, typer.Option(help="Epochs without gain before it stops.")] = _DEFAULT.patience,
