@@ -33,19 +33,19 @@ class TrainConfig(Record):
     """Expected SHA-256 of model.safetensors; empty accepts any, except for the default base."""
     method: Method = "lora"
     """What is trained: a LoRA adapter and the head, every weight, or the head alone."""
-    rank: int = Field(default=16, ge=1)
+    rank: int = Field(default=64, ge=1)
     """LoRA rank; alpha is twice the rank."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Dropout of hidden states in the encoder (not of attention weights) and before the head."""
-    learning_rate: float = Field(default=5e-4, gt=0)
+    """Dropout of the encoder's hidden channels (one mask for all tokens of a row) and before the head."""
+    learning_rate: float = Field(default=8e-4, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decay of matrices; vectors are not decayed."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=3, ge=1)
     """Passes over the examples at most."""
     polish_epochs: int = Field(default=2, ge=0)
     """Passes of the averaged model over the packaged rows and the rules' alone: their judgement decides."""
@@ -73,7 +73,7 @@ class TrainConfig(Record):
     """Which packaged data is trained on."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Share of the training records that is used; a smaller share is part of every larger one."""
-    seeds: tuple[int, ...] = Field(default=(1, 2), min_length=1)
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
     """One run per seed; their weights are averaged into the model."""
 
     def digest(self) -> str:

@@ -20,7 +20,6 @@ from review_data.dataset import (
     Split,
     comments,
     content_hash,
-    load_comments,
     merge_requests,
     packaged_hash,
 )
@@ -37,16 +36,29 @@ FINDINGS_FOLDER: Final = Path(__file__).parent / "findings"
 
 
 class Example(Record):
-    """One issue with its label; `record` groups the issues of one merge request."""
+    """One issue with its label; `record` groups the issues of one merge request.
+
+    `second` is the label of another, blind opinion, where there is one.
+    """
 
     record: str
     source: Source
     fields: RaterFields
     severity: Severity
+    second: Severity | None = None
+
+
+class WrittenComment(LabelledComment):
+    """A row of `wording/`: `second` is another, blind opinion."""
+
+    second: Severity | None = None
 
 
 class WrittenFinding(Record):
-    """A row of `findings/`: an issue with the diff lines around it (the flagged one starts with ">")."""
+    """A row of `findings/`: an issue with the diff lines around it (the flagged one starts with ">").
+
+    `second` is another, blind opinion.
+    """
 
     id: str
     text: str = Field(min_length=1)
@@ -57,6 +69,7 @@ class WrittenFinding(Record):
     lines: tuple[str, ...] = ()
     explanation: str
     severity: Severity
+    second: Severity | None = None
 
 
 def training_examples(config: TrainConfig) -> list[Example]:
@@ -84,7 +97,11 @@ def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", 
 
 def wording_examples(split: HeldSplit) -> list[Example]:
     """Project-written comments in many voices; the two splits share no comment."""
-    return comment_examples(load_comments(WORDING_FOLDER / f"{split}.jsonl"), "wording")
+    rows = list(read_jsonl(WORDING_FOLDER / f"{split}.jsonl", WrittenComment))
+    examples = comment_examples(rows, "wording")
+    return [
+        example.model_copy(update={"second": row.second}) for example, row in zip(examples, rows, strict=True)
+    ]
 
 
 def finding_examples(split: HeldSplit) -> list[Example]:
@@ -99,7 +116,13 @@ def rule_examples() -> list[Example]:
 
 def _written(file: Path, source: Source) -> list[Example]:
     return [
-        Example(record=row.id, source=source, fields=_written_fields(row), severity=row.severity)
+        Example(
+            record=row.id,
+            source=source,
+            fields=_written_fields(row),
+            severity=row.severity,
+            second=row.second,
+        )
         for row in read_jsonl(file, WrittenFinding)
     ]
 

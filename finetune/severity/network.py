@@ -119,16 +119,39 @@ def _load_encoder(folder: Path, dropout: float) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return AutoModel.from_pretrained(
+    encoder = AutoModel.from_pretrained(
         folder,
         add_pooling_layer=False,
         use_safetensors=True,
         # Short rows on a CPU: the fused kernel's backward pass in bfloat16 takes twice as long, and drawing
         # dropout for every attention weight and every adapter input took a quarter of a step.
         attn_implementation="eager",
-        hidden_dropout_prob=dropout,
+        hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
+    _drop_channels(encoder, dropout)
+    return encoder
+
+
+def _drop_channels(encoder: Any, dropout: float) -> None:
+    """Puts dropout of whole channels where BERT drops single values: one mask for all tokens of a row.
+
+    Gal and Ghahramani 2016 (arXiv:1512.05287). Drawing a number per value took an eighth of a step.
+    """
+    import torch
+
+    class ChannelDropout(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, hidden: Any) -> Any:
+            if not self.training:
+                return hidden
+            kept = torch.ones(hidden.shape[0], 1, hidden.shape[2], dtype=hidden.dtype)
+            return hidden * torch.nn.functional.dropout(kept, dropout)
+
+    places = [encoder.embeddings]
+    for layer in encoder.encoder.layer:
+        places += [layer.attention.output, layer.output]
+    for place in places:
+        place.dropout = ChannelDropout()
 
 
 def pad(batch: Sequence[Encoded]) -> tuple[Any, Any, Any]:

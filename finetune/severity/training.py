@@ -124,10 +124,9 @@ def train_epoch(
         step = epoch * per_epoch + number
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate_at(step, total, config.warmup)
-        labels = [data.train[row].severity for row in rows]
         with arithmetic(config):
             logits = net(*network.pad([encoded[row] for row in rows]))
-        losses.append(train_step(net, optimizer, logits.float(), labels, weights))
+        losses.append(train_step(net, optimizer, logits.float(), [data.train[row] for row in rows], weights))
         if on_progress is not None:
             on_progress(step + 1, total)
     return sum(losses) / len(losses)
@@ -141,20 +140,25 @@ def arithmetic(config: TrainConfig) -> Any:
 
 
 def train_step(
-    net: Any, optimizer: Any, logits: Any, labels: list[Severity], weights: dict[Severity, float]
+    net: Any, optimizer: Any, logits: Any, rows: Sequence[Example], weights: dict[Severity, float]
 ) -> float:
     """One optimiser step; the loss is the class-weighted binary cross entropy summed over the thresholds."""
     import torch
 
-    ranks = torch.tensor([label.rank for label in labels])
-    above = (ranks[:, None] > torch.arange(len(SEVERITIES) - 1)).float()
+    above = torch.tensor([targets(row) for row in rows])
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits, above, reduction="none").sum(1)
-    loss = (each * torch.tensor([weights[label] for label in labels])).mean()
+    loss = (each * torch.tensor([weights[row.severity] for row in rows])).mean()
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_([value for value in net.parameters() if value.requires_grad], 1.0)
     optimizer.step()
     return float(loss.detach())
+
+
+def targets(example: Example) -> list[float]:
+    """Per threshold 1 above it and 0 below, or one half where two opinions disagree."""
+    labels = (example.severity, example.second or example.severity)
+    return [sum(label.rank > rank for label in labels) / len(labels) for rank in range(len(SEVERITIES) - 1)]
 
 
 def view(example: Example, config: TrainConfig, generator: random.Random) -> RaterInput:

@@ -46,7 +46,7 @@ def command(
     share: Annotated[float, typer.Option(help="Share of the training records.")] = _DEFAULT.share,
     sources: Annotated[str, typer.Option(help="merge_requests, comments.")] = ",".join(_DEFAULT.sources),
     precision: Annotated[str, typer.Option(help="bfloat16 or float32.")] = _DEFAULT.precision,
-    seeds: Annotated[str, typer.Option(help="One run each; averaged.")] = "1,2",
+    seeds: Annotated[str, typer.Option(help="One run each; averaged.")] = "1",
     with_test: Annotated[bool, typer.Option("--with-test", help="Score the test split at the end.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show memory and time, train nothing.")] = False,
