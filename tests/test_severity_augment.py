@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finetune.severity.augment import augment_text, drop_fields
 from finetune.severity.examples import Example, finding_examples, wording_examples
-from finetune.severity.training import batches, class_weights, rate_at
+from finetune.severity.training import batches, class_weights, rate_at, targets
 from review_data.rater_input import LINES_AROUND, RaterFields
 from review_data.severity import Severity
 from service.backends.embedded.encoding import Encoded
@@ -71,6 +71,22 @@ def test_rare_levels_weigh_more() -> None:
     assert set(class_weights(labels, 0).values()) == {1.0}
     assert class_weights(labels, 1)[Severity.CRITICAL] == 1.0
     assert class_weights(labels, 1)[Severity.LOW] < 0.5
+
+
+def test_two_opinions_are_met_half_way() -> None:
+    """A threshold between two labels has the target one half; one opinion, or two alike, decide."""
+    high = Example(record="r", source="findings", fields=FULL, severity=Severity.HIGH)
+    assert targets(high) == [1.0, 1.0, 0.0]
+    assert targets(high.model_copy(update={"second": Severity.HIGH})) == [1.0, 1.0, 0.0]
+    assert targets(high.model_copy(update={"second": Severity.MEDIUM})) == [1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("rows_of", [wording_examples, finding_examples])
+def test_written_training_rows_have_two_opinions(rows_of: RowsOf) -> None:
+    """Each written row was labelled twice; labels two levels apart are no training data."""
+    for row in rows_of("train"):
+        assert row.second is not None
+        assert abs(row.second.rank - row.severity.rank) < 2
 
 
 @pytest.mark.parametrize("rows_of", [wording_examples, finding_examples])

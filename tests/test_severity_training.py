@@ -34,10 +34,12 @@ pytestmark = [
 OPTIONS = {
     "epochs": 3, "patience": 3, "batch_size": 32, "max_tokens": 64, "learning_rate": 1e-2,
     "sources": ("comments",), "wording": False, "findings": False, "seeds": (1, 2), "precision": "float32",
+    "method": "lora",
 }  # fmt: skip
 FLAGS = [
     "--epochs=3", "--patience=3", "--batch-size=32", "--max-tokens=64", "--learning-rate=0.01",
     "--sources=comments", "--no-wording", "--no-findings", "--seeds=1,2", "--precision=float32",
+    "--method=lora",
 ]  # fmt: skip
 
 
@@ -110,6 +112,17 @@ def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) 
     assert changed
     assert all("lora_" in name or name.startswith("head.") for name in changed)
     assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
+
+
+def test_after_passes_that_train_every_weight_the_last_ones_train_an_adapter(
+    base: Path, tmp_path: Path
+) -> None:
+    """By default only the last passes have an adapter; the card says what was trained."""
+    options = {**OPTIONS, "method": TrainConfig().method, "epochs": 1, "polish_epochs": 1, "seeds": (1,)}
+    run.train(TrainConfig.model_validate({"base": str(base), **options}), tmp_path)
+    assert [path.parent.name for path in sorted(tmp_path.rglob("adapter"))] == ["polish"]
+    card = (tmp_path / "model/MODEL_CARD.md").read_text()
+    assert "every weight over all rows; then a LoRA adapter" in card
 
 
 def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) -> None:

@@ -31,16 +31,16 @@ class TrainConfig(Record):
     """Hub id or folder of a BERT-like encoder; the default's package is used when it is installed."""
     base_sha256: str = ""
     """Expected SHA-256 of model.safetensors; empty accepts any, except for the default base."""
-    method: Method = "lora"
-    """What is trained: a LoRA adapter and the head, every weight, or the head alone."""
-    rank: int = Field(default=64, ge=1)
+    method: Method = "full"
+    """What the passes over all rows train: a LoRA adapter and the head, every weight, or the head alone."""
+    rank: int = Field(default=16, ge=1)
     """LoRA rank; alpha is twice the rank."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the encoder's hidden channels (one mask for all tokens of a row) and before the head."""
-    learning_rate: float = Field(default=8e-4, gt=0)
-    """Peak learning rate."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate; LoRA wants about five times that of every weight."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decay of matrices; vectors are not decayed."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
@@ -48,7 +48,7 @@ class TrainConfig(Record):
     epochs: int = Field(default=3, ge=1)
     """Passes over the examples at most."""
     polish_epochs: int = Field(default=2, ge=0)
-    """Passes of the averaged model over the packaged rows and the rules' alone: their judgement decides."""
+    """Passes of a LoRA adapter over the packaged rows and the rules' alone: their judgement decides."""
     polish_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)
@@ -83,9 +83,14 @@ class TrainConfig(Record):
 
     @property
     def polish(self) -> TrainConfig:
-        """The same for the passes over the packaged rows alone."""
+        """The same for the passes over the packaged rows alone, which train a LoRA adapter (or the head)."""
         return self.model_copy(
-            update={"epochs": self.polish_epochs, "learning_rate": self.polish_rate, "seeds": (POLISH,)}
+            update={
+                "method": "head" if self.method == "head" else "lora",
+                "epochs": self.polish_epochs,
+                "learning_rate": self.polish_rate,
+                "seeds": (POLISH,),
+            }
         )
 
 

@@ -50,6 +50,7 @@ def model_card(manifest: Manifest) -> str:
     """The card as Markdown: what it is, what it is for, its origin, and every score in the manifest."""
     facts = {
         "base": f"{manifest.base}, SHA-256 `{manifest.base_sha256}`",
+        "training": _training(manifest.config),
         "data": f"training and validation rows, hash `{manifest.data_sha256}`",
         "model": f"`model.onnx`, int8, SHA-256 `{manifest.model_sha256}`",
         "input": "the issue's words, then category, place, project line and diff lines; "
@@ -60,7 +61,7 @@ def model_card(manifest: Manifest) -> str:
         f"# {manifest.name}",
         "",
         "Rates the severity of a code review issue as low, medium, high or critical, with probabilities. A "
-        "small sentence encoder with a LoRA adapter (folded in) and an ordinal head of three thresholds.",
+        "small tuned sentence encoder with an ordinal head of three thresholds.",
         "",
         *(f"- {name}: {text}" for name, text in facts.items()),
         "",
@@ -79,6 +80,17 @@ def model_card(manifest: Manifest) -> str:
     for part, rows in manifest.comparison.items():
         lines += [f"## Beside other raters: {part}", "", *_table(rows), ""]
     return "\n".join(lines)
+
+
+def _training(config: dict[str, Any]) -> str:
+    """What was trained, in words."""
+    first = {"full": "every weight", "lora": "a LoRA adapter", "head": "the head alone"}.get(
+        config.get("method", "")
+    )
+    last = (
+        "; then a LoRA adapter over the teacher's and the rules' rows" if config.get("polish_epochs") else ""
+    )
+    return f"{first or 'unknown'} over all rows{last}; adapters are folded in"
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:

@@ -210,7 +210,7 @@ def _polish(
     trained = training.train_network(
         network.adapted(short, net), short, POLISH, rows, place / "checkpoint.safetensors", step
     )
-    return _merged(config, trained, place), trained.epochs
+    return _merged(short, trained, place), trained.epochs
 
 
 def _merged(config: TrainConfig, trained: training.Trained, place: Path) -> Any:

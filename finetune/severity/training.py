@@ -95,7 +95,7 @@ def make_optimizer(config: TrainConfig, net: Any) -> Any:
         {"params": [value for value in trainable if value.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [value for value in trainable if value.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def train_epoch(

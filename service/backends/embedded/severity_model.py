@@ -61,6 +61,7 @@ class Manifest(BaseModel):
     fused: bool = False
     calibration: Calibration = Calibration()
     cuts: Cuts = MEDIAN
+    config: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     comparison: dict[str, list[dict[str, str]]] = {}
 

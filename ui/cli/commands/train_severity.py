@@ -22,7 +22,9 @@ def command(
     out: Annotated[Path, typer.Option(help="Run folder; must be empty unless --resume.")],
     base: Annotated[str, typer.Option(help="Encoder: hub id or folder.")] = _DEFAULT.base,
     base_sha256: Annotated[str, typer.Option(help="Expected digest of model.safetensors.")] = "",
-    method: Annotated[str, typer.Option(help="lora, full or head.")] = _DEFAULT.method,
+    method: Annotated[
+        str, typer.Option(help="full, lora or head, for the passes over all rows.")
+    ] = _DEFAULT.method,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = _DEFAULT.rank,
     learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = _DEFAULT.learning_rate,
     weight_decay: Annotated[float, typer.Option(help="Decay of matrices.")] = _DEFAULT.weight_decay,
@@ -51,7 +53,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show memory and time, train nothing.")] = False,
 ) -> None:
-    """Train the severity model: LoRA adapter and ordinal head, averaged over seeds, as calibrated ONNX."""
+    """Train the severity model: every weight, then a LoRA adapter on the teacher's rows; calibrated ONNX."""
     require_extra()
     config = make_config(ctx.params)
     print(dry_run_text(config) if dry_run else train_text(config, out, resume=resume, with_test=with_test))
