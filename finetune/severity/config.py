@@ -49,7 +49,7 @@ class TrainConfig(Record):
     """Passes over the examples at most."""
     polish_epochs: int = Field(default=2, ge=0)
     """Passes of a LoRA adapter over the packaged rows and the rules' alone: their judgement decides."""
-    polish_rate: float = Field(default=1e-4, gt=0)
+    polish_rate: float = Field(default=3e-4, gt=0)
     """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)
     """Stop after this many epochs without a better validation score."""

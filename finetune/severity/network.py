@@ -17,6 +17,7 @@ from service.backends.embedded.encoding import Encoded
 
 ADAPTED: Final = ["query", "key", "value", "dense"]
 FIRST_THRESHOLDS: Final = (1.0, -0.5, -2.0)
+ROUNDED_TO: Final = 8
 
 
 def resolve_base(config: TrainConfig) -> Path:
@@ -155,10 +156,11 @@ def _drop_channels(encoder: Any, dropout: float) -> None:
 
 
 def pad(batch: Sequence[Encoded]) -> tuple[Any, Any, Any]:
-    """Ids, token types and attention mask as tensors (batch, longest)."""
+    """Ids, token types and attention mask as tensors (batch, longest), the length rounded up to eights."""
     import torch
 
-    longest = max(len(entry.ids) for entry in batch)
+    # Matrix products are compiled per shape: a hundred lengths don't fit their cache, sixteen do.
+    longest = -(-max(len(entry.ids) for entry in batch) // ROUNDED_TO) * ROUNDED_TO
     shape = (len(batch), longest)
     ids, types, mask = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
     for row, entry in enumerate(batch):
