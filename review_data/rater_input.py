@@ -72,19 +72,23 @@ def plain(text: str) -> str:
 def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -> RaterFields:
     """The fields of a found issue; its diff lines come from the file of that path, if the change has it.
 
-    The change's author may address the rater: such words and hidden characters are taken out, and lines
-    around the flagged one that hold any are not shown at all.
+    The change's author may address the rater: such words and hidden characters are taken out of title and
+    flagged line; a path, project line or neighbouring line that holds any is not shown at all.
     """
     section, lines = _around(files, issue.path, issue.line, issue.side)
     safe = ((line, untrusted.shown(line)) for line in lines)
     return RaterFields(
         text=untrusted.shown(issue.title),
         category=issue.category,
-        path=untrusted.shown(issue.path),
-        project=untrusted.shown(project),
-        section=untrusted.shown(section),
+        path=_clean(issue.path),
+        project=_clean(project),
+        section=_clean(section),
         lines=tuple(shown for line, shown in safe if shown == line or line.startswith(">")),
     )
+
+
+def _clean(text: str) -> str:
+    return text if untrusted.shown(text) == text else ""
 
 
 def finding_fields(finding: LabelledFinding, files: Iterable[FileChange], project: str = "") -> RaterFields:
