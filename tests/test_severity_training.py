@@ -33,11 +33,13 @@ pytestmark = [
 
 OPTIONS = {
     "epochs": 3, "patience": 3, "batch_size": 32, "max_tokens": 64, "learning_rate": 1e-2,
+    "served_tokens": 64,
     "sources": ("comments",), "wording": False, "findings": False, "seeds": (1, 2), "precision": "float32",
     "method": "lora",
 }  # fmt: skip
 FLAGS = [
     "--epochs=3", "--patience=3", "--batch-size=32", "--max-tokens=64", "--learning-rate=0.01",
+    "--served-tokens=64",
     "--sources=comments", "--no-wording", "--no-findings", "--seeds=1,2", "--precision=float32",
     "--method=lora",
 ]  # fmt: skip
@@ -138,6 +140,15 @@ def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) 
     assert close["largest_difference"] < 0.05
     assert close["same_severity"] > 0.95
     assert read_manifest(exported).fused
+
+
+def test_a_base_with_a_shorter_window_is_refused_before_training(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny base takes 128 tokens; the message says which options are too large."""
+    assert main(["train", "severity", "--out", str(tmp_path / "run"), "--base", str(base)]) == 2
+    assert "takes 128 tokens at most; lower --max-tokens or --served-tokens" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -> None:

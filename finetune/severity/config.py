@@ -56,7 +56,9 @@ class TrainConfig(Record):
     batch_size: int = Field(default=16, ge=1)
     """Examples per step."""
     max_tokens: int = Field(default=128, ge=16, le=512)
-    """Longest input; what is beyond is cut, the context first."""
+    """Longest input in training; what is beyond is cut, the context first."""
+    served_tokens: int = Field(default=160, ge=16, le=512)
+    """Longest input in service: the diff's last lines count there, and in training they cost time."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Arithmetic of the encoder in training; weights, losses and scores stay float32."""
     class_weighting: float = Field(default=0.5, ge=0, le=1)
@@ -78,7 +80,7 @@ class TrainConfig(Record):
 
     def digest(self) -> str:
         """SHA-256 (hex) of what one seed's training depends on: not the other seeds, nor what comes after."""
-        later = {"seeds", "polish_epochs", "polish_rate"}
+        later = {"seeds", "polish_epochs", "polish_rate", "served_tokens"}
         return hashlib.sha256(self.model_dump_json(exclude=later).encode()).hexdigest()
 
     @property

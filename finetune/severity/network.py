@@ -6,6 +6,7 @@ Owns loading and checking the base, the LoRA adapter, and merging and averaging 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,16 @@ def resolve_base(config: TrainConfig) -> Path:
             "change the expected digest"
         )
     return folder
+
+
+def check_window(config: TrainConfig, folder: Path) -> None:
+    """`UserError` when the base takes fewer tokens than training or service want to show it."""
+    window = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    if window is not None and window < max(config.max_tokens, config.served_tokens):
+        raise UserError(
+            f"base {config.base} takes {window} tokens at most; lower --max-tokens or --served-tokens "
+            f"({config.max_tokens} and {config.served_tokens})"
+        )
 
 
 def _base_folder(base: str) -> Path:

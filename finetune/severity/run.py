@@ -100,6 +100,7 @@ def train(
     if config.polish_epochs:
         net, more = _polish(config, data, net, folder, on_progress)
         epochs += more
+    data = data._replace(encoder=Encoder.load(data.base / "tokenizer.json", config.served_tokens))
     write_jsonl(folder / "metrics.jsonl", epochs)
     parts = validation_parts()
     rated = _export(net, data, folder, record, parts)
@@ -122,6 +123,7 @@ def train(
 def prepare(config: TrainConfig) -> training.Data:
     """Base, tokenizer and examples; `UserError` when the base is missing or not the expected one."""
     base = network.resolve_base(config)
+    network.check_window(config, base)
     parts = validation_parts()
     return training.Data(
         base=base,
@@ -253,7 +255,7 @@ def _export(
             "base": record.config.base,
             "base_sha256": record.base_sha256,
             "data_sha256": record.data_sha256,
-            "max_tokens": record.config.max_tokens,
+            "max_tokens": record.config.served_tokens,
             "config": record.config.model_dump(mode="json"),
             "model_sha256": "",
         },

@@ -36,7 +36,8 @@ def command(
     polish_rate: Annotated[float, typer.Option(help="Peak rate of these.")] = _DEFAULT.polish_rate,
     patience: Annotated[int, typer.Option(help="Epochs without gain before it stops.")] = _DEFAULT.patience,
     batch_size: Annotated[int, typer.Option(help="Examples per step.")] = _DEFAULT.batch_size,
-    max_tokens: Annotated[int, typer.Option(help="Longest input.")] = _DEFAULT.max_tokens,
+    max_tokens: Annotated[int, typer.Option(help="Longest input in training.")] = _DEFAULT.max_tokens,
+    served_tokens: Annotated[int, typer.Option(help="Longest input in service.")] = _DEFAULT.served_tokens,
     augment: Annotated[float, typer.Option(help="Share of texts with disturbed style.")] = _DEFAULT.augment,
     field_dropout: Annotated[
         float, typer.Option(help="Chance that a field is left out.")
