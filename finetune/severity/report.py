@@ -130,11 +130,11 @@ def _curves(axes: Any, epochs: Sequence[Epoch]) -> None:
     for seed in dict.fromkeys(epoch.seed for epoch in epochs):
         rows = [epoch for epoch in epochs if epoch.seed == seed]
         numbers = [epoch.epoch for epoch in rows]
-        label = "average, packaged rows" if seed == POLISH else f"seed {seed}"
+        label = "last passes" if seed == POLISH else f"seed {seed}"
         axes[0].plot(numbers, [epoch.loss for epoch in rows], marker="o", label=label)
         axes[1].plot(numbers, [epoch.score for epoch in rows], marker="o", label=label)
     for panel, title in zip(axes, ("training loss", "validation kappa, mean over parts"), strict=True):
-        panel.set(title=title, xlabel="epoch")
+        panel.set(title=title, xlabel="epoch", xticks=range(1, 1 + max(epoch.epoch for epoch in epochs)))
         panel.legend()
 
 
