@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -88,6 +88,9 @@ class LabelledComment(Row):
     explanation: str = ""
 
 
+LabelledT = TypeVar("LabelledT", bound=LabelledMergeRequest | LabelledComment)
+
+
 def merge_requests(split: Split) -> tuple[LabelledMergeRequest, ...]:
     """The packaged merge requests of one split."""
     return load_merge_requests(TEACHER_FOLDER / f"merge_requests.{split}.jsonl")
@@ -100,14 +103,17 @@ def comments(split: Split) -> tuple[LabelledComment, ...]:
 
 def load_merge_requests(path: Path) -> tuple[LabelledMergeRequest, ...]:
     """Merge requests from a file; `DataError` names file, line and field of the first wrong row."""
-    rows = tuple(read_jsonl(path, LabelledMergeRequest))
-    _refuse_repeats(path, [row.id for row in rows])
-    return rows
+    return load_rows(path, LabelledMergeRequest)
 
 
 def load_comments(path: Path) -> tuple[LabelledComment, ...]:
     """Comments from a file; `DataError` names file, line and field of the first wrong row."""
-    rows = tuple(read_jsonl(path, LabelledComment))
+    return load_rows(path, LabelledComment)
+
+
+def load_rows(path: Path, kind: type[LabelledT]) -> tuple[LabelledT, ...]:
+    """Rows of one shape, or of one derived from it, from a file; `DataError` also when an id repeats."""
+    rows = tuple(read_jsonl(path, kind))
     _refuse_repeats(path, [row.id for row in rows])
     return rows
 

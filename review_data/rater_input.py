@@ -76,18 +76,18 @@ def issue_fields(issue: Issue, files: Iterable[FileChange], project: str = "") -
     flagged line; a path, project line or neighbouring line that holds any is not shown at all.
     """
     section, lines = _around(files, issue.path, issue.line, issue.side)
-    safe = ((line, untrusted.shown(line)) for line in lines)
     return RaterFields(
         text=untrusted.shown(issue.title),
         category=issue.category,
         path=_clean(issue.path),
         project=_clean(project),
         section=_clean(section),
-        lines=tuple(shown for line, shown in safe if shown == line or line.startswith(">")),
+        lines=tuple(untrusted.shown(line) if line.startswith(">") else _clean(line) for line in lines),
     )
 
 
 def _clean(text: str) -> str:
+    """The text, or nothing where it addresses the rater; `render` passes over empty fields and lines."""
     return text if untrusted.shown(text) == text else ""
 
 

@@ -1,1 +1,1 @@
-"""The severity model: teacher labels -> LoRA adapter, ordinal head -> the embedded rater's ONNX."""
+"""The severity model: labelled rows -> encoder, LoRA adapter, ordinal head -> the embedded rater's ONNX."""

@@ -20,6 +20,7 @@ from review_data.dataset import (
     Split,
     comments,
     content_hash,
+    load_rows,
     merge_requests,
     packaged_hash,
 )
@@ -97,7 +98,7 @@ def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", 
 
 def wording_examples(split: HeldSplit) -> list[Example]:
     """Project-written comments in many voices; the two splits share no comment."""
-    rows = list(read_jsonl(WORDING_FOLDER / f"{split}.jsonl", WrittenComment))
+    rows = load_rows(WORDING_FOLDER / f"{split}.jsonl", WrittenComment)
     examples = comment_examples(rows, "wording")
     return [
         example.model_copy(update={"second": row.second}) for example, row in zip(examples, rows, strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.severity.checkpoint import Epoch
-from finetune.severity.config import POLISH
+from finetune.severity.config import POLISH, Method, TrainConfig
 from finetune.severity_metrics import SeverityScores, reliability
 from review_data.domain import Probabilities
 from review_data.jsonl import write_atomically
@@ -23,6 +23,11 @@ PART_TITLES: Titles = {
     "comments": "comments",
     "wording": "comments in other wording, without context",
     "findings": "findings written for this project",
+}
+TRAINED: dict[Method, str] = {
+    "full": "every weight",
+    "lora": "a LoRA adapter (folded in)",
+    "head": "the head alone",
 }
 COLUMNS: Titles = {
     "n": "rows",
@@ -50,7 +55,7 @@ def model_card(manifest: Manifest) -> str:
     """The card as Markdown: what it is, what it is for, its origin, and every score in the manifest."""
     facts = {
         "base": f"{manifest.base}, SHA-256 `{manifest.base_sha256}`",
-        "training": _training(manifest.config),
+        **({"training": _training(manifest.config)} if manifest.config else {}),
         "data": f"training and validation rows, hash `{manifest.data_sha256}`",
         "model": f"`model.onnx`, int8, SHA-256 `{manifest.model_sha256}`",
         "input": "the issue's words, then category, place, project line and diff lines; "
@@ -84,13 +89,11 @@ def model_card(manifest: Manifest) -> str:
 
 def _training(config: dict[str, Any]) -> str:
     """What was trained, in words."""
-    first = {"full": "every weight", "lora": "a LoRA adapter", "head": "the head alone"}.get(
-        config.get("method", "")
-    )
-    last = (
-        "; then a LoRA adapter over the teacher's and the rules' rows" if config.get("polish_epochs") else ""
-    )
-    return f"{first or 'unknown'} over all rows{last}; adapters are folded in"
+    trained = TrainConfig.model_validate(config)
+    passes = [f"{TRAINED[trained.method]} over all rows"]
+    if trained.polish_epochs:
+        passes.append(f"{TRAINED[trained.polish.method]} over the teacher's and the rules' rows")
+    return "; then ".join(passes)
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:
