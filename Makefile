@@ -64,7 +64,7 @@ model: $(VENV)/.dev
 	$(BIN)/terazi train severity --out runs/lora --method lora --learning-rate 0.0005
 	$(BIN)/terazi train severity --out runs/full --polish-epochs 0
 	$(BIN)/python bench/rater.py --run "frozen base + head=runs/frozen" --run "LoRA throughout=runs/lora" \
-		--run "every weight, no last passes=runs/full" --card service/backends/embedded/model
+		--run "no last passes=runs/full" --card service/backends/embedded/model
 
 # The review adapter against a base pretrained here, through vLLM.
 reproduce: $(VENV)/.dev $(VENV)-vllm/.done

@@ -116,7 +116,24 @@ def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) 
     assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
 
 
-def test_after_passes_that_train_every_weight_the_last_ones_train_an_adapter(
+@pytest.mark.parametrize("frozen_layers", [0, 1])
+def test_the_first_layers_and_the_embeddings_stay_as_they_are(base: Path, frozen_layers: int) -> None:
+    """Where the weights are trained, all that lies above the frozen layers changes, and nothing below."""
+    options = {**OPTIONS, "method": "full", "frozen_layers": frozen_layers}
+    config = TrainConfig.model_validate({"base": str(base), **options})
+    data = run.prepare(config)
+    net = build(config, base, seed=1)
+    before = {name: value.detach().clone() for name, value in net.named_parameters()}
+    training.train_epoch(config, 1, 0, data, net, training.make_optimizer(config, net), limit=4)
+    same = {name for name, value in net.named_parameters() if value.equal(before[name])}
+    first = {name for name in before if "embeddings" in name or "encoder.layer.0." in name}
+    if frozen_layers:
+        assert same == first | {name for name in before if ".pooler." in name}
+    else:
+        assert not same & {name for name in first if "query.weight" in name or "word_emb" in name}
+
+
+def test_after_passes_that_train_the_weights_the_last_ones_train_an_adapter(
     base: Path, tmp_path: Path
 ) -> None:
     """By default only the last passes have an adapter; the card says what was trained."""
@@ -124,7 +141,7 @@ def test_after_passes_that_train_every_weight_the_last_ones_train_an_adapter(
     run.train(TrainConfig.model_validate({"base": str(base), **options}), tmp_path)
     assert [path.parent.name for path in sorted(tmp_path.rglob("adapter"))] == ["polish"]
     card = (tmp_path / "model/MODEL_CARD.md").read_text()
-    assert "every weight over all rows; then a LoRA adapter" in card
+    assert "every weight above layer 1 of the encoder over all rows; then a LoRA adapter" in card
 
 
 def test_the_exported_model_agrees_with_the_network(base: Path, finished: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter
 
@@ -18,9 +18,11 @@ from review_data.domain import Record
 from review_data.errors import UserError
 from review_data.jsonl import write_atomically
 
+ALL: Final = "all"
+
 
 class Epoch(Record):
-    """One epoch's metrics: mean training loss, and quadratic kappa per validation part."""
+    """One epoch's metrics: mean training loss, and quadratic kappa per validation part and over all rows."""
 
     seed: int
     epoch: int
@@ -30,8 +32,8 @@ class Epoch(Record):
 
     @property
     def score(self) -> float:
-        """What early stopping looks at: the mean kappa over the validation parts."""
-        return sum(self.kappa.values()) / len(self.kappa)
+        """What early stopping looks at: kappa over all validation rows (small parts are mostly noise)."""
+        return self.kappa[ALL]
 
 
 class Identity(NamedTuple):

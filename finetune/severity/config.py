@@ -32,28 +32,31 @@ class TrainConfig(Record):
     base_sha256: str = ""
     """Expected SHA-256 of model.safetensors; empty accepts any, except for the default base."""
     method: Method = "full"
-    """What the passes over all rows train: a LoRA adapter and the head, every weight, or the head alone."""
+    """What the passes over all rows train: a LoRA adapter and the head, the weights, or the head alone."""
+    frozen_layers: int = Field(default=1, ge=0)
+    """How many of the encoder's first layers `full` leaves as they are, with the embeddings; 0: every weight
+    is trained."""
     rank: int = Field(default=16, ge=1)
     """LoRA rank; alpha is twice the rank."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the encoder's hidden channels (one mask for all tokens of a row) and before the head."""
-    learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak learning rate; LoRA wants about five times that of every weight."""
+    learning_rate: float = Field(default=1.4e-4, gt=0)
+    """Peak learning rate; LoRA wants about four times that of `full`."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decay of matrices; vectors are not decayed."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
-    epochs: int = Field(default=3, ge=1)
+    epochs: int = Field(default=2, ge=1)
     """Passes over the examples at most."""
     polish_epochs: int = Field(default=2, ge=0)
     """Passes of a LoRA adapter over the packaged rows and the rules' alone: their judgement decides."""
-    polish_rate: float = Field(default=3e-4, gt=0)
+    polish_rate: float = Field(default=2e-4, gt=0)
     """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)
     """Stop after this many epochs without a better validation score."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     """Examples per step."""
     max_tokens: int = Field(default=128, ge=16, le=512)
     """Longest input in training; what is beyond is cut, the context first."""

@@ -78,7 +78,7 @@ def build(config: TrainConfig, folder: Path, seed: int) -> Any:
 
 
 def adapted(config: TrainConfig, network: Any) -> Any:
-    """The network with what the configured method trains: a new adapter, every weight, or the head alone."""
+    """The network with what the configured method trains: a new adapter, the weights, or the head alone."""
     if config.method == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -93,6 +93,9 @@ def adapted(config: TrainConfig, network: Any) -> Any:
         )
     elif config.method == "head":
         network.encoder.requires_grad_(False)
+    elif config.frozen_layers:
+        for part in (network.encoder.embeddings, *network.encoder.encoder.layer[: config.frozen_layers]):
+            part.requires_grad_(False)
     return network
 
 

@@ -90,7 +90,9 @@ def model_card(manifest: Manifest) -> str:
 def _training(config: dict[str, Any]) -> str:
     """What was trained, in words."""
     trained = TrainConfig.model_validate(config)
-    passes = [f"{TRAINED[trained.method]} over all rows"]
+    above = f" above layer {trained.frozen_layers} of the encoder"
+    first = TRAINED[trained.method] + (above if trained.method == "full" and trained.frozen_layers else "")
+    passes = [f"{first} over all rows"]
     if trained.polish_epochs:
         passes.append(f"{TRAINED[trained.polish.method]} over the teacher's and the rules' rows")
     return "; then ".join(passes)
@@ -136,7 +138,7 @@ def _curves(axes: Any, epochs: Sequence[Epoch]) -> None:
         label = "last passes" if seed == POLISH else f"seed {seed}"
         axes[0].plot(numbers, [epoch.loss for epoch in rows], marker="o", label=label)
         axes[1].plot(numbers, [epoch.score for epoch in rows], marker="o", label=label)
-    for panel, title in zip(axes, ("training loss", "validation kappa, mean over parts"), strict=True):
+    for panel, title in zip(axes, ("training loss", "validation kappa, all rows"), strict=True):
         panel.set(title=title, xlabel="epoch", xticks=range(1, 1 + max(epoch.epoch for epoch in epochs)))
         panel.legend()
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from finetune.severity import checkpoint, network
 from finetune.severity.augment import augment_text, drop_fields
-from finetune.severity.checkpoint import Epoch
+from finetune.severity.checkpoint import ALL, Epoch
 from finetune.severity.config import TrainConfig
 from finetune.severity.examples import Example
 from finetune.severity_metrics import severity_scores
@@ -78,7 +78,7 @@ def train_network(
             epoch=len(state.epochs) + 1,
             loss=loss,
             seconds=round(time.monotonic() - began, 1),
-            kappa={part: kappa(config, net, data.encoder, rows) for part, rows in data.validation.items()},
+            kappa=kappas(config, net, data),
         )
         state = state.after(epoch, net)
         checkpoint.save(file, state, net, optimizer, run)
@@ -213,9 +213,18 @@ def predict(
     return found
 
 
-def kappa(config: TrainConfig, net: Any, encoder: Encoder, rows: Labelled) -> float:
-    """Quadratic kappa of the network's uncalibrated decisions; 0 where it is undefined."""
+def kappas(config: TrainConfig, net: Any, data: Data) -> dict[str, float]:
+    """Quadratic kappa of the network's uncalibrated decisions, per part and over `ALL` rows; 0 where it is
+    undefined."""
+    parts = {**data.validation, ALL: [row for rows in data.validation.values() for row in rows]}
+    shown = [row for row, _ in parts[ALL]]
     with arithmetic(config):
-        logits = predict(net, encoder, [shown for shown, _ in rows])
-    decided = [decide(Calibration().probabilities(row)) for row in logits]
-    return round(severity_scores([label for _, label in rows], decided).quadratic_kappa or 0.0, 6)
+        logits = predict(net, data.encoder, shown)
+    decided = {
+        row: decide(Calibration().probabilities(found)) for row, found in zip(shown, logits, strict=True)
+    }
+    scores = {
+        part: severity_scores([label for _, label in rows], [decided[row] for row, _ in rows])
+        for part, rows in parts.items()
+    }
+    return {part: round(score.quadratic_kappa or 0.0, 6) for part, score in scores.items()}

@@ -25,6 +25,9 @@ def command(
     method: Annotated[
         str, typer.Option(help="full, lora or head, for the passes over all rows.")
     ] = _DEFAULT.method,
+    frozen_layers: Annotated[
+        int, typer.Option(help="First layers that full leaves as they are, with the embeddings.")
+    ] = _DEFAULT.frozen_layers,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = _DEFAULT.rank,
     learning_rate: Annotated[float, typer.Option(help="Peak rate.")] = _DEFAULT.learning_rate,
     weight_decay: Annotated[float, typer.Option(help="Decay of matrices.")] = _DEFAULT.weight_decay,
@@ -54,7 +57,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show memory and time, train nothing.")] = False,
 ) -> None:
-    """Train the severity model: every weight, then a LoRA adapter on the teacher's rows; calibrated ONNX."""
+    """Train the severity model: the weights, then a LoRA adapter on the teacher's rows; calibrated ONNX."""
     require_extra()
     config = make_config(ctx.params)
     print(dry_run_text(config) if dry_run else train_text(config, out, resume=resume, with_test=with_test))
