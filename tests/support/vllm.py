@@ -92,7 +92,7 @@ def vllm_server(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need vLLM run in one worker (`--dist loadgroup`), so that a session starts one server."""
+    """Tests that need vLLM are one group, so that `--dist loadgroup` starts one server for all of them."""
     for item in items:
         if item.get_closest_marker("vllm"):
             item.add_marker(pytest.mark.xdist_group("vllm"))
