@@ -52,6 +52,11 @@ class RaterInput(Record):
     text: str
     context: str = ""
 
+    @property
+    def in_code(self) -> bool:
+        """Whether the flagged line of a diff is shown."""
+        return "\n>" in f"\n{self.context}"
+
 
 def render(fields: RaterFields) -> RaterInput:
     """The two segments: the text; category, place, project and section in one line, then the diff's lines."""

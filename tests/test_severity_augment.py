@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.severity.augment import augment_text, drop_fields
-from finetune.severity.examples import Example, finding_examples, wording_examples
+from finetune.severity.examples import Example, finding_examples, thread_examples, wording_examples
 from finetune.severity.training import batches, class_weights, rate_at, targets
 from review_data.rater_input import LINES_AROUND, RaterFields
 from review_data.severity import Severity
@@ -81,7 +81,7 @@ def test_two_opinions_are_met_half_way() -> None:
     assert targets(high.model_copy(update={"second": Severity.MEDIUM})) == [1.0, 0.5, 0.0]
 
 
-@pytest.mark.parametrize("rows_of", [wording_examples, finding_examples])
+@pytest.mark.parametrize("rows_of", [wording_examples, thread_examples, finding_examples])
 def test_written_training_rows_have_two_opinions(rows_of: RowsOf) -> None:
     """Each written row was labelled twice; labels two levels apart are no training data."""
     for row in rows_of("train"):
@@ -89,7 +89,7 @@ def test_written_training_rows_have_two_opinions(rows_of: RowsOf) -> None:
         assert abs(row.second.rank - row.severity.rank) < 2
 
 
-@pytest.mark.parametrize("rows_of", [wording_examples, finding_examples])
+@pytest.mark.parametrize("rows_of", [wording_examples, thread_examples, finding_examples])
 def test_written_rows_share_no_text_between_splits(rows_of: RowsOf) -> None:
     """Validation texts are not trained on, whatever their case and punctuation."""
     train, validation = (

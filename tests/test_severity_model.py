@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from finetune.severity.config import sha256_of
-from finetune.severity.examples import packaged_examples, wording_examples
+from finetune.severity.examples import packaged_examples, thread_examples, wording_examples
 from review_data.domain import Probabilities
 from review_data.errors import BackendError, UserError
 from review_data.rater_input import RaterInput, render
@@ -126,10 +126,20 @@ def test_clear_cases_are_rated_as_the_rubric_says(model: SeverityModel) -> None:
 
 def test_the_rater_beats_its_floor_on_validation(model: SeverityModel) -> None:
     """On comments in other people's wording, without context, most ratings are at most one level off."""
-    rows = wording_examples("validation")
+    rows = wording_examples("validation") + thread_examples("validation")
     rated = model.rate([RaterInput(text=row.fields.text) for row in rows])
     near = sum(abs(level.rank - row.severity.rank) <= 1 for (level, _), row in zip(rated, rows, strict=True))
-    assert near / len(rows) > 0.85
+    assert near / len(rows) > 0.9
+
+
+def test_what_is_shown_in_code_has_a_calibration_of_its_own(model: SeverityModel) -> None:
+    """A flagged line decides which one applies; without a second one, the first serves all."""
+    said = model.manifest
+    bare, in_code = RaterInput(text="a > b", context="data | a.py"), RaterInput(text="a", context=">+ x = 1")
+    assert said.calibration_of(bare) == said.calibration
+    assert said.calibration_of(in_code) == said.calibration_in_code != said.calibration
+    older = said.model_copy(update={"calibration_in_code": None})
+    assert older.calibration_of(in_code) == said.calibration
 
 
 def test_probabilities_follow_the_thresholds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,20 @@ def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) 
     assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
 
 
+def test_later_passes_leave_out_most_easy_rows_and_let_the_others_stand_for_them() -> None:
+    """All rows of much loss stay, of the rest some random ones, and together they weigh as much as before."""
+    config = TrainConfig(easy_share=0.5, easy_kept=0.25)
+    first = [0.1 if row % 2 else 1 + row / 100 for row in range(80)]
+    assert training.loss_factors(config, first, None) == dict.fromkeys(range(80), 1.0)
+    factors = training.loss_factors(config, first, random.Random(3))
+    assert {row for row, factor in factors.items() if factor == 1.0} == set(range(0, 80, 2))
+    easy = {row: factor for row, factor in factors.items() if row % 2}
+    assert len(easy) == 10
+    assert set(easy.values()) == {4.0}
+    assert sum(factors.values()) == 80
+    assert training.loss_factors(config, first, random.Random(4)) != factors
+
+
 @pytest.mark.parametrize("frozen_layers", [0, 1])
 def test_the_first_layers_and_the_embeddings_stay_as_they_are(base: Path, frozen_layers: int) -> None:
     """Where the weights are trained, all that lies above the frozen layers changes, and nothing below."""
@@ -225,7 +240,7 @@ def test_a_dry_run_tells_memory_and_time_and_writes_nothing(
     assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--dry-run"]) == 0
     expected = json.loads(capsys.readouterr().out)
     assert expected["examples"] == 427
-    assert expected["steps"] == 2 * 3 * 14 + 2 * 14
+    assert expected["steps"] == 2 * (14 + 7 + 7) + 2 * 14
     assert expected["seconds"] >= 0
     assert expected["peak_memory_mib"] > 0
     assert not folder.exists()

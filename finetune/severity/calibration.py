@@ -14,7 +14,7 @@ from service.backends.embedded.severity_model import Calibration, Cuts
 
 LEAST_SLOPE: Final = 0.05
 # A severe finding taken for a lesser one costs more than the reverse, so high begins a little earlier.
-CUTS: Final[Cuts] = (0.5, 0.4, 0.5)
+CUTS: Final[Cuts] = (0.5, 0.35, 0.5)
 
 
 def fit(logits: Sequence[Sequence[float]], labels: Sequence[Severity]) -> Calibration:

@@ -1,4 +1,4 @@
-"""A seed's progress on disk: weights, best weights, optimiser and metrics in one safetensors file.
+"""A seed's progress on disk: weights, best weights, optimiser, losses and metrics in one safetensors file.
 
 The file appears whole or not at all (written beside, then renamed), so its presence is the mark of a complete
 checkpoint. One of another configuration, other data or another seed is refused, never silently used.
@@ -45,15 +45,20 @@ class Identity(NamedTuple):
 
 
 class State(NamedTuple):
-    """Finished epochs and the trainable weights of the best one (empty before the first)."""
+    """Finished epochs, the trainable weights of the best one, and the rows' losses in the first.
+
+    The last two are empty before the first epoch.
+    """
 
     epochs: tuple[Epoch, ...]
     best: dict[str, Any]
+    first: list[float]
 
-    def after(self, epoch: Epoch, net: Any) -> State:
+    def after(self, epoch: Epoch, net: Any, losses: list[float]) -> State:
         """With one more epoch; its weights are kept when its score is the best so far."""
         is_best = all(epoch.score > earlier.score for earlier in self.epochs)
-        return State((*self.epochs, epoch), trainable_state(net) if is_best else self.best)
+        best = trainable_state(net) if is_best else self.best
+        return State((*self.epochs, epoch), best, self.first or losses)
 
     def finished(self, config: TrainConfig) -> bool:
         """Whether the epochs or the patience are used up."""
@@ -69,12 +74,14 @@ class State(NamedTuple):
 
 def save(file: Path, state: State, net: Any, optimizer: Any, run: Identity) -> None:
     """Writes the checkpoint in one atomic step."""
+    import torch
     from safetensors.torch import save as to_bytes
 
     tensors = {f"now/{name}": value for name, value in trainable_state(net).items()}
     tensors |= {f"best/{name}": value for name, value in state.best.items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.contiguous() for name, value in slots.items()}
+    tensors["first"] = torch.tensor(state.first, dtype=torch.float64)
     epochs = TypeAdapter(tuple[Epoch, ...]).dump_json(state.epochs).decode()
     metadata = {"epochs": epochs, "run": json.dumps(run)}
     write_atomically(file, to_bytes({name: value.contiguous() for name, value in tensors.items()}, metadata))
@@ -88,7 +95,7 @@ def load(file: Path, net: Any, optimizer: Any, run: Identity) -> State:
     from safetensors import SafetensorError, safe_open
 
     if not file.exists():
-        return State((), {})
+        return State((), {}, [])
     try:
         with safe_open(str(file), framework="pt") as stored:
             metadata = stored.metadata() or {}
@@ -102,7 +109,7 @@ def load(file: Path, net: Any, optimizer: Any, run: Identity) -> State:
     net.load_state_dict(_part(tensors, "now"), strict=False)
     _fill(optimizer, _part(tensors, "optimizer"))
     epochs = TypeAdapter(tuple[Epoch, ...]).validate_json(metadata["epochs"])
-    return State(epochs, _part(tensors, "best"))
+    return State(epochs, _part(tensors, "best"), tensors["first"].tolist())
 
 
 def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

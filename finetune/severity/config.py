@@ -50,6 +50,10 @@ class TrainConfig(Record):
     """Share of the steps in which the rate rises."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the examples at most."""
+    easy_share: float = Field(default=0.65, ge=0, lt=1)
+    """Share of the rows that count as easy after the first pass: those with the least loss in it. 0: none."""
+    easy_kept: float = Field(default=0.25, gt=0, le=1)
+    """Share of the easy rows that each later pass takes, at random; their loss weighs that much more."""
     polish_epochs: int = Field(default=2, ge=0)
     """Passes of a LoRA adapter over the packaged rows and the rules' alone: their judgement decides."""
     polish_rate: float = Field(default=2e-4, gt=0)
@@ -94,6 +98,7 @@ class TrainConfig(Record):
                 "method": "head" if self.method == "head" else "lora",
                 "epochs": self.polish_epochs,
                 "learning_rate": self.polish_rate,
+                "easy_share": 0.0,
                 "seeds": (POLISH,),
             }
         )

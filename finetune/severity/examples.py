@@ -1,7 +1,8 @@
 """The rows that the severity model learns from and is scored on, as fields with a label.
 
-Reads the packaged teacher rows and the project-written ones: comments in other wording (`wording/`) and
-findings with diff lines (`findings/`), both described in docs/dataset.md. Decides nothing about training.
+Reads the packaged teacher rows and the project-written ones: comments in other wording (`wording/`), remarks
+of the kinds that stand in real threads (`threads/`) and findings with diff lines (`findings/`), all described
+in docs/dataset.md. Decides nothing about training.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from review_data.jsonl import read_jsonl
 from review_data.rater_input import RaterFields, comment_fields, finding_fields, window
 from review_data.severity import Severity
 
-Source = Literal["merge_requests", "comments", "wording", "findings", "rules"]
+Source = Literal["merge_requests", "comments", "wording", "threads", "findings", "rules"]
 HeldSplit = Literal["train", "validation"]
 WORDING_FOLDER: Final = Path(__file__).parent / "wording"
+THREADS_FOLDER: Final = Path(__file__).parent / "threads"
 FINDINGS_FOLDER: Final = Path(__file__).parent / "findings"
 
 
@@ -50,7 +52,7 @@ class Example(Record):
 
 
 class WrittenComment(LabelledComment):
-    """A row of `wording/`: `second` is another, blind opinion."""
+    """A row of `wording/` or `threads/`: `second` is another, blind opinion."""
 
     second: Severity | None = None
 
@@ -76,7 +78,7 @@ class WrittenFinding(Record):
 def training_examples(config: TrainConfig) -> list[Example]:
     """The training split of the configured sources, and the project-written rows; a share of all."""
     rows = packaged_examples("train", config.sources)
-    rows += wording_examples("train") if config.wording else []
+    rows += wording_examples("train") + thread_examples("train") if config.wording else []
     rows += finding_examples("train") + rule_examples() if config.findings else []
     return [row for row in rows if _place(row.record) < config.share]
 
@@ -98,8 +100,17 @@ def packaged_examples(split: Split, sources: Iterable[str] = ("merge_requests", 
 
 def wording_examples(split: HeldSplit) -> list[Example]:
     """Project-written comments in many voices; the two splits share no comment."""
-    rows = load_rows(WORDING_FOLDER / f"{split}.jsonl", WrittenComment)
-    examples = comment_examples(rows, "wording")
+    return _written_comments(WORDING_FOLDER / f"{split}.jsonl", "wording")
+
+
+def thread_examples(split: HeldSplit) -> list[Example]:
+    """Project-written remarks of the kinds, and in about the proportions, of real review threads."""
+    return _written_comments(THREADS_FOLDER / f"{split}.jsonl", "threads")
+
+
+def _written_comments(file: Path, source: Source) -> list[Example]:
+    rows = load_rows(file, WrittenComment)
+    examples = comment_examples(rows, source)
     return [
         example.model_copy(update={"second": row.second}) for example, row in zip(examples, rows, strict=True)
     ]
@@ -136,7 +147,8 @@ def _written_fields(row: WrittenFinding) -> RaterFields:
 
 def data_hash() -> str:
     """SHA-256 (hex) over everything that training and validation read."""
-    written = [content_hash(folder.glob("*.jsonl")) for folder in (WORDING_FOLDER, FINDINGS_FOLDER)]
+    folders = (WORDING_FOLDER, THREADS_FOLDER, FINDINGS_FOLDER)
+    written = [content_hash(folder.glob("*.jsonl")) for folder in folders]
     return hashlib.sha256(" ".join([packaged_hash(("train", "validation")), *written]).encode()).hexdigest()
 
 

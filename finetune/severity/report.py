@@ -22,6 +22,7 @@ PART_TITLES: Titles = {
     "merge_requests": "merge requests",
     "comments": "comments",
     "wording": "comments in other wording, without context",
+    "threads": "remarks as in real threads, without context",
     "findings": "findings written for this project",
 }
 TRAINED: dict[Method, str] = {

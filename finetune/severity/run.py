@@ -21,6 +21,7 @@ from finetune.severity.examples import (
     data_hash,
     finding_examples,
     packaged_examples,
+    thread_examples,
     training_examples,
     wording_examples,
 )
@@ -135,18 +136,19 @@ def prepare(config: TrainConfig) -> training.Data:
 
 
 def validation_parts() -> dict[str, Part]:
-    """What early stopping, calibration and choices look at; the wording part comes without any context."""
+    """What early stopping, calibration and choices look at; wording and threads come without any context."""
     rows = packaged_examples("validation")
-    bare = [
-        row.model_copy(update={"fields": RaterFields(text=row.fields.text)})
-        for row in wording_examples("validation")
-    ]
     return {
         "merge_requests": as_part([row for row in rows if row.source == "merge_requests"]),
         "comments": as_part([row for row in rows if row.source == "comments"]),
-        "wording": as_part(bare),
+        "wording": as_part(_bare(wording_examples("validation"))),
+        "threads": as_part(_bare(thread_examples("validation"))),
         "findings": as_part(finding_examples("validation")),
     }
+
+
+def _bare(rows: Sequence[Example]) -> list[Example]:
+    return [row.model_copy(update={"fields": RaterFields(text=row.fields.text)}) for row in rows]
 
 
 def as_part(rows: Sequence[Example]) -> Part:
@@ -192,7 +194,7 @@ def _train_seeds(
     epochs: list[Epoch] = []
     for number, seed in enumerate(config.seeds):
         place = folder / f"seed-{seed}"
-        step = _offset(on_progress, number * data.steps(config) * config.epochs, _steps(config, data))
+        step = _offset(on_progress, number * data.steps(config), _steps(config, data))
         trained = training.train_seed(config, seed, data, place / "checkpoint.safetensors", step)
         nets.append(_merged(config, trained, place))
         epochs += trained.epochs
@@ -207,7 +209,7 @@ def _polish(
 
     short, place = config.polish, folder / "polish"
     rows = _polish_rows(data)
-    step = _offset(on_progress, _steps(config, data) - rows.steps(short) * short.epochs, _steps(config, data))
+    step = _offset(on_progress, _steps(config, data) - rows.steps(short), _steps(config, data))
     torch.manual_seed(POLISH)
     trained = training.train_network(
         network.adapted(short, net), short, POLISH, rows, place / "checkpoint.safetensors", step
@@ -229,8 +231,8 @@ def _polish_rows(data: training.Data) -> training.Data:
 
 def _steps(config: TrainConfig, data: training.Data) -> int:
     """Optimiser steps of a whole run."""
-    seeds = len(config.seeds) * config.epochs * data.steps(config)
-    return seeds + config.polish_epochs * _polish_rows(data).steps(config)
+    last = _polish_rows(data).steps(config.polish) if config.polish_epochs else 0
+    return len(config.seeds) * data.steps(config) + last
 
 
 def _offset(on_progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -261,15 +263,24 @@ def _export(
         },
     )
     model = SeverityModel.load(target)
-    logits = {name: model.logits(part.inputs) for name, part in parts.items()}
-    fitted = calibration.fit(
-        [row for rows in logits.values() for row in rows],
-        [label for part in parts.values() for label in part.labels],
+    rows = [
+        (shown, label, logits)
+        for part in parts.values()
+        for shown, label, logits in zip(part.inputs, part.labels, model.logits(part.inputs), strict=True)
+    ]
+    # Rows in code are calibrated by themselves. The others are by all rows: written remarks are easier than
+    # real ones, so that a calibration by them alone is too sure of itself.
+    in_code = [row for row in rows if row[0].in_code]
+    manifest = manifest.model_copy(
+        update={
+            "calibration": calibration.fit([row[2] for row in rows], [row[1] for row in rows]),
+            "calibration_in_code": calibration.fit([row[2] for row in in_code], [row[1] for row in in_code]),
+            "cuts": calibration.CUTS,
+        }
     )
-    export.write_manifest(
-        target, manifest.model_copy(update={"calibration": fitted, "cuts": calibration.CUTS})
-    )
-    return {name: [fitted.probabilities(row) for row in rows] for name, rows in logits.items()}
+    export.write_manifest(target, manifest)
+    rated = iter([manifest.calibration_of(shown).probabilities(logits) for shown, _, logits in rows])
+    return {name: [next(rated) for _ in part.inputs] for name, part in parts.items()}
 
 
 def test_scores(model_folder: Path) -> dict[str, SeverityScores]:

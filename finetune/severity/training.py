@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from finetune.severity import checkpoint, network
 from finetune.severity.augment import augment_text, drop_fields
 from finetune.severity.checkpoint import ALL, Epoch
-from finetune.severity.config import TrainConfig
+from finetune.severity.config import POLISH, TrainConfig
 from finetune.severity.examples import Example
 from finetune.severity_metrics import severity_scores
 from review_data.rater_input import RaterInput, render
@@ -42,8 +42,23 @@ class Data(NamedTuple):
     data_hash: str
 
     def steps(self, config: TrainConfig) -> int:
-        """Optimiser steps per epoch."""
-        return math.ceil(len(self.train) / config.batch_size)
+        """Optimiser steps of all epochs."""
+        return self.steps_before(config, config.epochs)
+
+    def steps_before(self, config: TrainConfig, epoch: int) -> int:
+        """Optimiser steps of the first `epoch` epochs; the later ones leave out most of the easy rows."""
+        count = len(self.train)
+        easy = int(config.easy_share * count)
+        later = count - easy + math.ceil(config.easy_kept * easy)
+        steps = [math.ceil(rows / config.batch_size) for rows in (count, later)]
+        return (steps[0] + (epoch - 1) * steps[1]) if epoch else 0
+
+
+class Passed(NamedTuple):
+    """One pass: its mean loss, and each visited row's own (without any weight)."""
+
+    loss: float
+    of_rows: dict[int, float]
 
 
 class Trained(NamedTuple):
@@ -66,23 +81,30 @@ def train_seed(
 def train_network(
     net: Any, config: TrainConfig, seed: int, data: Data, file: Path, on_progress: Progress | None = None
 ) -> Trained:
-    """As `train_seed`, from a network with something to train."""
+    """As `train_seed`, from a network with something to train.
+
+    The last passes are kept to their end: they are short, their rate ends at 0, and what separates their
+    epochs on validation is noise.
+    """
     optimizer = make_optimizer(config, net)
     run = checkpoint.Identity(config.digest(), data.data_hash, seed)
     state = checkpoint.load(file, net, optimizer, run)
     while not state.finished(config):
         began = time.monotonic()
-        loss = train_epoch(config, seed, len(state.epochs), data, net, optimizer, on_progress)
+        passed = train_epoch(
+            config, seed, len(state.epochs), data, net, optimizer, on_progress, first=state.first
+        )
         epoch = Epoch(
             seed=seed,
             epoch=len(state.epochs) + 1,
-            loss=loss,
+            loss=passed.loss,
             seconds=round(time.monotonic() - began, 1),
             kappa=kappas(config, net, data),
         )
-        state = state.after(epoch, net)
+        state = state.after(epoch, net, [passed.of_rows[row] for row in sorted(passed.of_rows)])
         checkpoint.save(file, state, net, optimizer, run)
-    state.restore_best(net)
+    if seed != POLISH:
+        state.restore_best(net)
     return Trained(net.eval(), state.epochs)
 
 
@@ -107,29 +129,54 @@ def train_epoch(
     optimizer: Any,
     on_progress: Progress | None = None,
     limit: int | None = None,
-) -> float:
-    """One pass (or `limit` steps); returns the mean loss."""
+    first: Sequence[float] = (),
+) -> Passed:
+    """One pass (or `limit` steps); `first` are the rows' losses in the first one, for the later ones."""
     import torch
 
     generator = random.Random(f"{seed}/{epoch}")
     torch.manual_seed(generator.getrandbits(32))
-    encoded = data.encoder.encode([view(example, config, generator) for example in data.train])
-    weights = class_weights([example.severity for example in data.train], config.class_weighting)
-    per_epoch = data.steps(config)
-    total, losses = config.epochs * per_epoch, []
+    factors = loss_factors(config, first or [0.0] * len(data.train), generator if epoch else None)
+    chosen = list(factors)
+    encoded = data.encoder.encode([view(data.train[row], config, generator) for row in chosen])
+    weights = class_weights([row.severity for row in data.train], config.class_weighting)
+    before, total = data.steps_before(config, epoch), data.steps(config)
+    weighted = 0.0
+    of_rows: dict[int, float] = {}
     net.train()
-    for number, rows in enumerate(batches(encoded, config.batch_size, generator)):
+    for number, places in enumerate(batches(encoded, config.batch_size, generator)):
         if number == limit:
             break
-        step = epoch * per_epoch + number
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_at(step, total, config.warmup)
+            group["lr"] = config.learning_rate * rate_at(before + number, total, config.warmup)
+        rows = [chosen[place] for place in places]
         with arithmetic(config):
-            logits = net(*network.pad([encoded[row] for row in rows]))
-        losses.append(train_step(net, optimizer, logits.float(), [data.train[row] for row in rows], weights))
+            logits = net(*network.pad([encoded[place] for place in places]))
+        each = row_losses(logits.float(), [data.train[row] for row in rows])
+        of_rows.update(zip(rows, each.detach().tolist(), strict=True))
+        factor = [weights[data.train[row].severity] * factors[row] for row in rows]
+        loss = (each * torch.tensor(factor)).mean()
+        weighted += float(loss.detach()) * len(rows)
+        take_step(net, optimizer, loss)
         if on_progress is not None:
-            on_progress(step + 1, total)
-    return sum(losses) / len(losses)
+            on_progress(before + number + 1, total)
+    return Passed(weighted / sum(factors[row] for row in of_rows), of_rows)
+
+
+def loss_factors(
+    config: TrainConfig, first: Sequence[float], generator: random.Random | None
+) -> dict[int, float]:
+    """What each row of a pass weighs: 1, or more for the few easy ones that stand for all of them.
+
+    Without a generator (the first pass) all rows are taken.
+    """
+    count = len(first)
+    easy = int(config.easy_share * count) if generator else 0
+    if generator is None or not easy:
+        return dict.fromkeys(range(count), 1.0)
+    by_loss = sorted(range(count), key=lambda row: first[row])
+    kept = generator.sample(by_loss[:easy], math.ceil(config.easy_kept * easy))
+    return {**dict.fromkeys(sorted(by_loss[easy:]), 1.0), **dict.fromkeys(sorted(kept), easy / len(kept))}
 
 
 def arithmetic(config: TrainConfig) -> Any:
@@ -139,20 +186,22 @@ def arithmetic(config: TrainConfig) -> Any:
     return torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
-def train_step(
-    net: Any, optimizer: Any, logits: Any, rows: Sequence[Example], weights: dict[Severity, float]
-) -> float:
-    """One optimiser step; the loss is the class-weighted binary cross entropy summed over the thresholds."""
+def row_losses(logits: Any, rows: Sequence[Example]) -> Any:
+    """Binary cross entropy of each row, summed over the thresholds: (batch, 3) to (batch,)."""
     import torch
 
     above = torch.tensor([targets(row) for row in rows])
-    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, above, reduction="none").sum(1)
-    loss = (each * torch.tensor([weights[row.severity] for row in rows])).mean()
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, above, reduction="none").sum(1)
+
+
+def take_step(net: Any, optimizer: Any, loss: Any) -> None:
+    """One optimiser step; the gradient's norm is clipped to 1."""
+    import torch
+
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_([value for value in net.parameters() if value.requires_grad], 1.0)
     optimizer.step()
-    return float(loss.detach())
 
 
 def targets(example: Example) -> list[float]:

@@ -47,7 +47,8 @@ class Calibration(BaseModel):
 class Manifest(BaseModel):
     """What a model folder says of itself; fields beyond these are kept for readers and ignored here.
 
-    `fused` says that the export joined the operators, so that loading has nothing to optimise.
+    `fused` says that the export joined the operators, so that loading has nothing to optimise. What is shown
+    with its line of code has a calibration of its own, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -60,10 +61,15 @@ class Manifest(BaseModel):
     max_tokens: int = Field(ge=8)
     fused: bool = False
     calibration: Calibration = Calibration()
+    calibration_in_code: Calibration | None = None
     cuts: Cuts = MEDIAN
     config: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     comparison: dict[str, list[dict[str, str]]] = {}
+
+    def calibration_of(self, shown: RaterInput) -> Calibration:
+        """The calibration for inputs of this kind."""
+        return self.calibration_in_code if self.calibration_in_code and shown.in_code else self.calibration
 
 
 class Logits(Protocol):
@@ -96,7 +102,8 @@ class SeverityModel:
 
     def probabilities(self, inputs: Sequence[RaterInput]) -> list[Probabilities]:
         """Per input the calibrated probabilities."""
-        return [self.manifest.calibration.probabilities(row) for row in self.logits(inputs)]
+        rows = zip(inputs, self.logits(inputs), strict=True)
+        return [self.manifest.calibration_of(shown).probabilities(row) for shown, row in rows]
 
     def rate(self, inputs: Sequence[RaterInput]) -> list[tuple[Severity, Probabilities]]:
         """Per input the severity and the calibrated probabilities it was decided by."""

@@ -33,6 +33,9 @@ def command(
     weight_decay: Annotated[float, typer.Option(help="Decay of matrices.")] = _DEFAULT.weight_decay,
     dropout: Annotated[float, typer.Option(help="Dropout in the encoder.")] = _DEFAULT.dropout,
     epochs: Annotated[int, typer.Option(help="Passes at most.")] = _DEFAULT.epochs,
+    easy_share: Annotated[
+        float, typer.Option(help="Share of the rows, the best known, that later passes mostly leave out.")
+    ] = _DEFAULT.easy_share,
     polish_epochs: Annotated[
         int, typer.Option(help="Passes over the packaged and the rules' rows alone, at the end.")
     ] = _DEFAULT.polish_epochs,
