@@ -121,14 +121,14 @@ def test_later_passes_leave_out_most_easy_rows_and_let_the_others_stand_for_them
     """All rows of much loss stay, of the rest some random ones, and together they weigh as much as before."""
     config = TrainConfig(easy_share=0.5, easy_kept=0.25)
     first = [0.1 if row % 2 else 1 + row / 100 for row in range(80)]
-    assert training.loss_factors(config, first, None) == dict.fromkeys(range(80), 1.0)
-    factors = training.loss_factors(config, first, random.Random(3))
+    assert training.loss_factors(config, 80, [], random.Random(3)) == dict.fromkeys(range(80), 1.0)
+    factors = training.loss_factors(config, 80, first, random.Random(3))
     assert {row for row, factor in factors.items() if factor == 1.0} == set(range(0, 80, 2))
     easy = {row: factor for row, factor in factors.items() if row % 2}
     assert len(easy) == 10
     assert set(easy.values()) == {4.0}
     assert sum(factors.values()) == 80
-    assert training.loss_factors(config, first, random.Random(4)) != factors
+    assert training.loss_factors(config, 80, first, random.Random(4)) != factors
 
 
 @pytest.mark.parametrize("frozen_layers", [0, 1])

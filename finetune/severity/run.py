@@ -263,24 +263,29 @@ def _export(
         },
     )
     model = SeverityModel.load(target)
+    logits = {name: model.logits(part.inputs) for name, part in parts.items()}
     rows = [
-        (shown, label, logits)
-        for part in parts.values()
-        for shown, label, logits in zip(part.inputs, part.labels, model.logits(part.inputs), strict=True)
+        row
+        for name, part in parts.items()
+        for row in zip(part.inputs, part.labels, logits[name], strict=True)
     ]
     # Rows in code are calibrated by themselves. The others are by all rows: written remarks are easier than
     # real ones, so that a calibration by them alone is too sure of itself.
-    in_code = [row for row in rows if row[0].in_code]
+    every, in_code = (
+        calibration.fit([found for _, _, found in some], [label for _, label, _ in some])
+        for some in (rows, [row for row in rows if row[0].in_code])
+    )
     manifest = manifest.model_copy(
-        update={
-            "calibration": calibration.fit([row[2] for row in rows], [row[1] for row in rows]),
-            "calibration_in_code": calibration.fit([row[2] for row in in_code], [row[1] for row in in_code]),
-            "cuts": calibration.CUTS,
-        }
+        update={"calibration": every, "calibration_in_code": in_code, "cuts": calibration.CUTS}
     )
     export.write_manifest(target, manifest)
-    rated = iter([manifest.calibration_of(shown).probabilities(logits) for shown, _, logits in rows])
-    return {name: [next(rated) for _ in part.inputs] for name, part in parts.items()}
+    return {
+        name: [
+            manifest.calibration_of(shown).probabilities(found)
+            for shown, found in zip(part.inputs, logits[name], strict=True)
+        ]
+        for name, part in parts.items()
+    }
 
 
 def test_scores(model_folder: Path) -> dict[str, SeverityScores]:

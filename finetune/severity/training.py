@@ -48,10 +48,9 @@ class Data(NamedTuple):
     def steps_before(self, config: TrainConfig, epoch: int) -> int:
         """Optimiser steps of the first `epoch` epochs; the later ones leave out most of the easy rows."""
         count = len(self.train)
-        easy = int(config.easy_share * count)
-        later = count - easy + math.ceil(config.easy_kept * easy)
-        steps = [math.ceil(rows / config.batch_size) for rows in (count, later)]
-        return (steps[0] + (epoch - 1) * steps[1]) if epoch else 0
+        easy, kept = easy_rows(config, count)
+        first, later = (math.ceil(rows / config.batch_size) for rows in (count, count - easy + kept))
+        return first + (epoch - 1) * later if epoch else 0
 
 
 class Passed(NamedTuple):
@@ -136,7 +135,7 @@ def train_epoch(
 
     generator = random.Random(f"{seed}/{epoch}")
     torch.manual_seed(generator.getrandbits(32))
-    factors = loss_factors(config, first or [0.0] * len(data.train), generator if epoch else None)
+    factors = loss_factors(config, len(data.train), first, generator)
     chosen = list(factors)
     encoded = data.encoder.encode([view(data.train[row], config, generator) for row in chosen])
     weights = class_weights([row.severity for row in data.train], config.class_weighting)
@@ -163,20 +162,25 @@ def train_epoch(
     return Passed(weighted / sum(factors[row] for row in of_rows), of_rows)
 
 
-def loss_factors(
-    config: TrainConfig, first: Sequence[float], generator: random.Random | None
-) -> dict[int, float]:
-    """What each row of a pass weighs: 1, or more for the few easy ones that stand for all of them.
+def easy_rows(config: TrainConfig, count: int) -> tuple[int, int]:
+    """How many of `count` rows are easy, and how many of these a later pass takes."""
+    easy = int(config.easy_share * count)
+    return easy, math.ceil(config.easy_kept * easy)
 
-    Without a generator (the first pass) all rows are taken.
+
+def loss_factors(
+    config: TrainConfig, count: int, first: Sequence[float], generator: random.Random
+) -> dict[int, float]:
+    """What each of a pass's rows weighs: 1, or more for the few easy ones that stand for all of them.
+
+    Without losses of a `first` pass this is the first one, which takes all `count` rows.
     """
-    count = len(first)
-    easy = int(config.easy_share * count) if generator else 0
-    if generator is None or not easy:
+    easy, kept = easy_rows(config, count)
+    if not first or not easy:
         return dict.fromkeys(range(count), 1.0)
     by_loss = sorted(range(count), key=lambda row: first[row])
-    kept = generator.sample(by_loss[:easy], math.ceil(config.easy_kept * easy))
-    return {**dict.fromkeys(sorted(by_loss[easy:]), 1.0), **dict.fromkeys(sorted(kept), easy / len(kept))}
+    drawn = generator.sample(by_loss[:easy], kept)
+    return {**dict.fromkeys(sorted(by_loss[easy:]), 1.0), **dict.fromkeys(sorted(drawn), easy / kept)}
 
 
 def arithmetic(config: TrainConfig) -> Any:
