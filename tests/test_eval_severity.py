@@ -17,6 +17,7 @@ from review_data.errors import BackendError, UserError
 from review_data.severity import SEVERITIES
 from service.ports import Change
 from tests.support.scripted import FailingRater, WordRater
+from ui.cli.main import main
 
 COMMENTS = TEACHER_FOLDER / "comments.test.jsonl"
 MERGE_REQUESTS = TEACHER_FOLDER / "merge_requests.test.jsonl"
@@ -145,3 +146,38 @@ def test_an_unknown_rater_is_named_with_the_choices() -> None:
     """Neither a backend nor a run folder: the message says what can be given."""
     with pytest.raises(UserError, match=r"nonsense.*embedded"):
         open_rater_named("nonsense")
+
+
+def test_a_second_rater_that_always_fails_is_no_comparison(tmp_path: Path) -> None:
+    """It is an error that names the second rater, not an accuracy of 0 with significance."""
+    path = write_comments(tmp_path / "c.jsonl", [("low", "low")])
+    with pytest.raises(BackendError, match=r"by other: the server is down"):
+        evaluate_severity(
+            path, WordRater(), against=FailingRater(BackendError("the server is down")), names=("", "other")
+        )
+
+
+def test_rows_that_the_second_rater_leaves_out_are_counted(tmp_path: Path) -> None:
+    """The comparison says how many rows the second rater did not rate, and which."""
+    path = write_comments(tmp_path / "c.jsonl", [("low", "low"), ("mystery low", "low")])
+    report, _ = evaluate_severity(path, WordRater(), against=ForgetfulRater())
+    against = as_dict(report)["against"]
+    assert (against["unrated"], against["failures"]) == (1, ["line 2: unparsable"])
+    assert "1 row without a rating by word-rater" in to_markdown(report)
+
+
+@pytest.mark.parametrize(("row", "code"), [("mystery low", 3), ("low", 0)])
+def test_the_command_exits_with_3_when_a_row_has_no_rating(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    row: str,
+    code: int,
+) -> None:
+    """The scores are printed all the same, and standard error says how many rows they lack."""
+    monkeypatch.setattr("ui.cli.commands.evaluate_severity.open_rater_named", lambda name: ForgetfulRater())
+    path = write_comments(tmp_path / "c.jsonl", [("low", "low"), (row, "low")])
+    assert main(["evaluate", "severity", "--data", str(path)]) == code
+    printed = capsys.readouterr()
+    assert "# Severity of 2 rows" in printed.out
+    assert ("gave 1 of 2 rows no rating" in printed.err) is (code == 3)

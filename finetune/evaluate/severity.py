@@ -85,12 +85,16 @@ class ThresholdEffect(Record):
 
 
 class Comparison(Record):
-    """First rater minus second on the same rows; `flips` counts rows that only one rated right."""
+    """First rater minus second on the same rows; `flips` counts rows that only one rated right.
+
+    `failures` are the rows that the second gave no rating; they count as wrong.
+    """
 
     against: str
     accuracy: float | None
     differences: dict[str, Difference]
     flips: Flips
+    failures: tuple[str, ...] = ()
 
 
 class CurvePoint(Record):
@@ -126,16 +130,31 @@ def evaluate_severity(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> tuple[SeverityReport, list[Prediction]]:
-    """Rates the rows of `path` and scores them; `DataError` for wrong rows, `BackendError` when all fail."""
+    """Rates the rows of `path` and scores them.
+
+    `DataError` for wrong rows, `BackendError` when a rater fails on all of them.
+    """
     rows = labelled_issues(path)
-    predictions = predict(rows, rater, on_progress)
-    if all(prediction.predicted is None for prediction in predictions):
-        raise BackendError(f"no row could be rated by {names[0] or rater.name}: {predictions[0].reason}")
+    name = names[0] or rater.name
+    predictions = _some_rated(predict(rows, rater, on_progress), name)
     comparison = None
     if against is not None:
-        others = predict(rows, against, on_progress)
-        comparison = compare(predictions, others, names[1] or against.name, seed)
-    return report(path, rows, predictions, names[0] or rater.name, comparison, seed), predictions
+        other = names[1] or against.name
+        comparison = compare(
+            predictions, _some_rated(predict(rows, against, on_progress), other), other, seed
+        )
+    return report(path, rows, predictions, name, comparison, seed), predictions
+
+
+def _some_rated(predictions: list[Prediction], name: str) -> list[Prediction]:
+    if all(prediction.predicted is None for prediction in predictions):
+        raise BackendError(f"no row could be rated by {name}: {predictions[0].reason}")
+    return predictions
+
+
+def failures_of(predictions: Iterable[Prediction]) -> tuple[str, ...]:
+    """Each row without a rating, with the reason."""
+    return tuple(f"{row.record}: {row.reason}" for row in predictions if row.predicted is None)
 
 
 def report(
@@ -160,7 +179,7 @@ def report(
         strata=strata_of(rows, predictions),
         thresholds=tuple(threshold_effect(level, predictions) for level in SEVERITIES),
         comparison=comparison,
-        failures=tuple(f"{row.record}: {row.reason}" for row in predictions if row.predicted is None),
+        failures=failures_of(predictions),
     )
 
 
@@ -211,6 +230,7 @@ def compare(
             seed=seed,
         ),
         flips=flips(*right),
+        failures=failures_of(second),
     )
 
 

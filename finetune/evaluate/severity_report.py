@@ -20,6 +20,7 @@ from finetune.statistics import Interval
 from review_data.errors import MissingExtra
 from review_data.jsonl import write_atomically, write_jsonl
 from review_data.severity import SEVERITIES
+from service.render.summary import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,8 +84,23 @@ def to_markdown(report: SeverityReport) -> str:
         head = ("share of the training records", "training rows", "accuracy", "kappa", "recall")
         parts += ["## Learning curve", table(head, _curve_rows(report.learning_curve))]
     if report.failures:
-        parts += ["## Rows without a rating", "\n".join(f"- {text}" for text in report.failures[:20])]
+        parts += _failure_parts(report.rater, report.failures)
+    if report.comparison is not None and report.comparison.failures:
+        parts += _failure_parts(report.comparison.against, report.comparison.failures)
     return "\n\n".join(parts) + "\n"
+
+
+def unrated_lines(report: SeverityReport) -> list[str]:
+    """A sentence per rater that left rows without a rating; none when all are rated."""
+    both = [(report.rater, report.failures)]
+    if report.comparison is not None:
+        both.append((report.comparison.against, report.comparison.failures))
+    return [
+        f"{name} gave {len(failures)} of {report.scores.n} rows no rating; they count as wrong "
+        f"(the first: {failures[0]})"
+        for name, failures in both
+        if failures
+    ]
 
 
 def write_report(folder: Path, report: SeverityReport, predictions: Sequence[Prediction]) -> None:
@@ -188,6 +204,11 @@ def _comparison_parts(comparison: Comparison) -> list[str]:
     ]
 
 
+def _failure_parts(rater: str, failures: Sequence[str]) -> list[str]:
+    shown = "\n".join(f"- {text}" for text in failures[:20])
+    return [f"## {plural(len(failures), 'row')} without a rating by {rater}", shown]
+
+
 def _stratum(stratum: Stratum) -> dict[str, Any]:
     scores = stratum.scores.model_dump()
     return {"n": scores["n"], **{key: scores[field] for key, field in KEYS.items()}}
@@ -218,6 +239,8 @@ def _comparison(comparison: Comparison | None) -> dict[str, Any] | None:
             if field in comparison.differences
         },
         "mcnemar": comparison.flips.model_dump(),
+        "unrated": len(comparison.failures),
+        "failures": list(comparison.failures),
     }
 
 

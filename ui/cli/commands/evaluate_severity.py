@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,7 @@ from finetune.evaluate.severity import (
     evaluate_severity,
     open_rater_named,
 )
-from finetune.evaluate.severity_report import to_json, to_markdown, write_report
+from finetune.evaluate.severity_report import to_json, to_markdown, unrated_lines, write_report
 from ui.cli.progress import progress
 
 
@@ -44,14 +45,21 @@ def command(
     base: Annotated[str, typer.Option(help="The learning curve's encoder: hub id or folder.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
-) -> None:
-    """Score a rater on labelled rows: accuracy, kappa, calibration, threshold effects, with intervals."""
+) -> int:
+    """Score a rater on labelled rows: accuracy, kappa, calibration, threshold effects, with intervals.
+
+    Exit codes: 0 every row is rated, 2 a wrong call, 3 a row has no rating.
+    """
     found, predictions = run(data, rater, against, seed)
     if curve is not None:
         found = found.model_copy(update={"learning_curve": run_curve(data, curve, base, seed)})
     if report is not None:
         write_report(report, found, predictions)
     print(PRINTED[format](found), end="")
+    unrated = unrated_lines(found)
+    for line in unrated:
+        print(f"terazi: {line}", file=sys.stderr)
+    return 3 if unrated else 0
 
 
 def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[SeverityReport, list[Prediction]]:
