@@ -47,8 +47,15 @@ def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes `content` beside `path`, then renames: readers see the old file or the new one, never half."""
+    """Writes `content` beside `path`, then renames: readers see the old file or the new one, never half.
+
+    A link stays, what it points to is replaced. A device or a named pipe is written to as it is.
+    """
     data = content.encode() if isinstance(content, str) else content
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
