@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import from_json
 
 from review_data.domain import Category, Record, Side
 from review_data.errors import DataError
-from review_data.jsonl import parse_row, read_jsonl
+from review_data.jsonl import numbered_lines, numbered_rows, parse_row, read_data
 from review_data.severity import Severity
 
 Split = Literal["train", "validation", "test"]
@@ -113,19 +113,25 @@ def load_comments(path: Path) -> tuple[LabelledComment, ...]:
 
 def load_rows(path: Path, kind: type[LabelledT]) -> tuple[LabelledT, ...]:
     """Rows of one shape, or of one derived from it, from a file; `DataError` also when an id repeats."""
-    rows = tuple(read_jsonl(path, kind))
-    _refuse_repeats(path, [row.id for row in rows])
-    return rows
+    return tuple(row for _, row in _unique_rows(read_data(path), kind, path))
 
 
-def load_any(path: Path) -> tuple[LabelledMergeRequest, ...] | tuple[LabelledComment, ...]:
-    """Rows of either shape, told apart by the first row: it has a `comment` or a `diff`."""
-    keys = _first_keys(path)
+def load_any(path: Path) -> tuple[LabelledMergeRequest | LabelledComment, ...]:
+    """Rows of either shape; see `rows_of`."""
+    return tuple(row for _, row in rows_of(read_data(path), path))
+
+
+def rows_of(data: bytes, path: Path) -> list[tuple[int, LabelledMergeRequest | LabelledComment]]:
+    """The rows of a file's bytes with their line numbers. Their shape is told by the first row, which has a
+    `comment` or a `diff`."""
+    line, keys = _first_keys(data, path)
     if "comment" in keys:
-        return load_comments(path)
+        return [*_unique_rows(data, LabelledComment, path)]
     if "diff" in keys:
-        return load_merge_requests(path)
-    raise DataError("has neither `comment` nor `diff`; it is neither kind of dataset row", file=path, line=1)
+        return [*_unique_rows(data, LabelledMergeRequest, path)]
+    raise DataError(
+        "has neither `comment` nor `diff`; docs/dataset.md says what a row holds", file=path, line=line
+    )
 
 
 def content_hash(paths: Iterable[Path]) -> str:
@@ -160,27 +166,28 @@ def check_splits_apart() -> None:
             seen[row.id] = split
 
 
-def _first_keys(path: Path) -> frozenset[str]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            first = next((line for line in lines if line.strip()), None)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"can't be read ({error}); check the path", file=path) from error
-    if first is None:
+def _first_keys(data: bytes, path: Path) -> tuple[int, frozenset[str]]:
+    """The first row's line number and keys."""
+    number, first = next(numbered_lines(data, path), (0, ""))
+    if not first:
         raise DataError("is empty; expected JSON Lines", file=path)
     try:
-        row = json.loads(first)
-    except json.JSONDecodeError:
-        parse_row(first, LabelledComment, path, 1)
+        row = from_json(first)
+    except ValueError:
+        parse_row(first, LabelledComment, path, number)  # says what is wrong with it
         raise
-    return frozenset(cast(dict[str, object], row)) if isinstance(row, dict) else frozenset()
+    return number, frozenset(cast(dict[str, object], row)) if isinstance(row, dict) else frozenset()
 
 
-def _refuse_repeats(path: Path, ids: list[str]) -> None:
-    seen: set[str] = set()
-    for number, identifier in enumerate(ids, start=1):
-        if identifier and identifier in seen:
+def _unique_rows(data: bytes, kind: type[LabelledT], path: Path) -> Iterator[tuple[int, LabelledT]]:
+    seen: dict[str, int] = {}
+    for number, row in numbered_rows(data, kind, path):
+        if row.id and row.id in seen:
             raise DataError(
-                f"`{identifier}` is used twice; ids are unique", file=path, line=number, field="id"
+                f"`{row.id}` also stands in line {seen[row.id]}; give each row an id of its own",
+                file=path,
+                line=number,
+                field="id",
             )
-        seen.add(identifier)
+        seen[row.id] = number
+        yield number, row

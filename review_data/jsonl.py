@@ -5,6 +5,7 @@ Every error names file, line and field. Owns no schema: the caller brings the py
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,15 +21,38 @@ RecordT = TypeVar("RecordT", bound=BaseModel)
 
 def read_jsonl(path: Path, kind: type[RecordT]) -> Iterator[RecordT]:
     """Each non-blank line of `path` as a `kind`; `DataError` with file, line and field otherwise."""
+    return (row for _, row in numbered_rows(read_data(path), kind, path))
+
+
+def numbered_rows(data: bytes, kind: type[RecordT], path: Path) -> Iterator[tuple[int, RecordT]]:
+    """As `read_jsonl`, of bytes that are read already, and each row with the number of its line (from 1)."""
+    for number, line in numbered_lines(data, path):
+        yield number, parse_row(line, kind, path, number)
+
+
+def numbered_lines(data: bytes, path: Path) -> Iterator[tuple[int, str]]:
+    """The non-blank lines of a text with their numbers; only line feeds and carriage returns end one."""
+    for number, line in enumerate(io.StringIO(decoded(data, path), newline=None), start=1):
+        if line.strip():
+            yield number, line
+
+
+def read_data(path: Path) -> bytes:
+    """The file's bytes, read once: a pipe has no second time; `DataError` when it can't be read."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield parse_row(line, kind, path, number)
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"can't be read ({error.strerror}); check the path", file=path) from error
+
+
+def decoded(data: bytes, path: Path) -> str:
+    """The bytes as UTF-8, a byte order mark removed; `DataError` when they are none."""
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"is not UTF-8 ({error.reason}); save it as UTF-8", file=path) from error
+        raise DataError(
+            f"is not UTF-8 text ({error.reason}); unpack it if it is packed, or save it as UTF-8", file=path
+        ) from error
 
 
 def parse_row(line: str, kind: type[RecordT], path: Path | str, number: int) -> RecordT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,7 @@ def test_a_finding_of_a_wrong_type_names_the_path_to_it(tmp_path: Path) -> None:
 
 def test_a_repeated_id_is_refused(tmp_path: Path) -> None:
     """Two rows with one id are an error, rows without an id are not."""
-    with pytest.raises(DataError, match="used twice"):
+    with pytest.raises(DataError, match="also stands"):
         dataset.load_comments(write_rows(tmp_path / "rows.jsonl", COMMENT, COMMENT))
     anonymous = {"comment": "A typo.", "severity": "low"}
     assert len(dataset.load_comments(write_rows(tmp_path / "others.jsonl", anonymous, anonymous))) == 2
@@ -149,3 +150,32 @@ def test_a_named_pipe_gets_the_content_and_stays_one(tmp_path: Path) -> None:
         write_atomically(pipe, "content")
         assert read.result(timeout=10) == "content"
     assert pipe.is_fifo()
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path: Path) -> None:
+    """They are passed over, and a wrong row is still named by its line in the file."""
+    path = tmp_path / "rows.jsonl"
+    row = json.dumps(COMMENT)
+    path.write_text(f"\ufeff\n{row}\r\n\n{row}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.jsonl:4, field `id`: `c-1` also stands in line 2"):
+        dataset.load_any(path)
+    path.write_text(f"\ufeff{row}\n", encoding="utf-8")
+    assert len(dataset.load_any(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"{}"), "unpack"),
+        ('{"comment": "x"}'.encode("utf-16"), "UTF-8"),
+        (b'{"comment": "x", "severity": "low", "q": ' + b"[" * 5000, "rows.jsonl:1"),
+        (b"\n\n[1]\n", "rows.jsonl:3"),
+    ],
+)
+def test_what_is_no_row_is_named_with_its_place(tmp_path: Path, content: bytes, words: str) -> None:
+    """Packed, in another encoding, nested too deeply, of another shape: a message that helps."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        dataset.load_any(path)
+    assert words in str(caught.value)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from finetune.evaluate.severity import evaluate_severity, open_rater_named
 from finetune.evaluate.severity_report import as_dict, to_markdown, write_report
 from review_data.dataset import TEACHER_FOLDER
 from review_data.domain import Issue, Rating, Skip, SkipKind
-from review_data.errors import BackendError, UserError
+from review_data.errors import BackendError, DataError, UserError
 from review_data.severity import SEVERITIES
 from service.ports import Change
 from tests.support.scripted import FailingRater, WordRater
@@ -181,3 +184,24 @@ def test_the_command_exits_with_3_when_a_row_has_no_rating(
     printed = capsys.readouterr()
     assert "# Severity of 2 rows" in printed.out
     assert ("gave 1 of 2 rows no rating" in printed.err) is (code == 3)
+
+
+def test_rows_from_a_pipe_are_all_rated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can be read only once is read once, and hashed as it came."""
+    rows = "".join(json.dumps({"comment": f"A typo {n}.", "severity": "low"}) + "\n" for n in range(5))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_text, rows)
+        assert main(["evaluate", "severity", "--data", str(pipe), "--format", "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["n"], printed["data_sha256"]) == (5, hashlib.sha256(rows.encode()).hexdigest())
+
+
+def test_a_diff_that_cannot_be_read_is_named_by_its_row(tmp_path: Path) -> None:
+    """File, line and field, like any other wrong row."""
+    finding = {"path": "a.py", "line": 2, "category": "data", "severity": "low", "title": "T"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n" + json.dumps({"id": "m", "diff": "@@ garbage @@\nfoo", "findings": [finding]}))
+    with pytest.raises(DataError, match=r"rows\.jsonl:2, field `diff`"):
+        evaluate_severity(path, WordRater())

@@ -19,10 +19,11 @@ from finetune.severity_metrics import (
     severity_scores,
 )
 from finetune.statistics import Difference, Flips, Interval, flips
-from review_data.dataset import LabelledComment, LabelledMergeRequest, load_any
+from review_data.dataset import LabelledComment, LabelledMergeRequest, rows_of
 from review_data.diff import parse_diff
 from review_data.domain import Category, Issue, MergeRequest, Probabilities, Rating, Record
-from review_data.errors import BackendError, DataError, UserError
+from review_data.errors import BackendError, ChangeError, DataError, UserError
+from review_data.jsonl import read_data
 from review_data.rater_input import RaterFields, comment_fields, finding_fields
 from review_data.severity import SEVERITIES, Severity
 from service.ports import Change, Rater
@@ -130,11 +131,12 @@ def evaluate_severity(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> tuple[SeverityReport, list[Prediction]]:
-    """Rates the rows of `path` and scores them.
+    """Rates the rows of `path`, which is read once, and scores them.
 
     `DataError` for wrong rows, `BackendError` when a rater fails on all of them.
     """
-    rows = labelled_issues(path)
+    data = read_data(path)
+    rows = labelled_issues(path, data)
     name = names[0] or rater.name
     predictions = _some_rated(predict(rows, rater, on_progress), name)
     comparison = None
@@ -143,7 +145,8 @@ def evaluate_severity(
         comparison = compare(
             predictions, _some_rated(predict(rows, against, on_progress), other), other, seed
         )
-    return report(path, rows, predictions, name, comparison, seed), predictions
+    digest = hashlib.sha256(data).hexdigest()
+    return report(path, digest, rows, predictions, name, comparison, seed), predictions
 
 
 def _some_rated(predictions: list[Prediction], name: str) -> list[Prediction]:
@@ -159,6 +162,7 @@ def failures_of(predictions: Iterable[Prediction]) -> tuple[str, ...]:
 
 def report(
     path: Path,
+    digest: str,
     rows: Sequence[LabelledIssue],
     predictions: Sequence[Prediction],
     name: str,
@@ -173,7 +177,7 @@ def report(
     return SeverityReport(
         rater=name,
         data=str(path),
-        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data_sha256=digest,
         scores=severity_scores(truth, guesses, given),
         intervals=severity_intervals(truth, guesses, given, records, resamples=RESAMPLES, seed=seed),
         strata=strata_of(rows, predictions),
@@ -183,15 +187,20 @@ def report(
     )
 
 
-def labelled_issues(path: Path) -> list[LabelledIssue]:
-    """The rows of a file of either shape: one per finding, or one per comment."""
+def labelled_issues(path: Path, data: bytes | None = None) -> list[LabelledIssue]:
+    """The rows of a file of either shape: one per finding, or one per comment.
+
+    `data` are the file's bytes where they are read already.
+    """
     rows: list[LabelledIssue] = []
-    loaded: Sequence[LabelledComment | LabelledMergeRequest] = load_any(path)
-    for number, row in enumerate(loaded, start=1):
+    for number, row in rows_of(read_data(path) if data is None else data, path):
         if isinstance(row, LabelledComment):
             rows.append(_of_comment(row, number, path))
-        else:
+            continue
+        try:
             rows.extend(_of_merge_request(row))
+        except ChangeError as error:
+            raise DataError(str(error), file=path, line=number, field="diff") from None
     if not rows:
         raise DataError("holds no labelled issue: every merge request is clean", file=path)
     return rows

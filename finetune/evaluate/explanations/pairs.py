@@ -5,17 +5,16 @@ Owns reading and joining the files by id. Labelled rows give subject and referen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ConfigDict, Field
 
-from review_data.dataset import LabelledComment, LabelledMergeRequest, load_any
+from review_data.dataset import LabelledComment, load_any
 from review_data.domain import Record
 from review_data.errors import DataError
-from review_data.jsonl import read_jsonl
+from review_data.jsonl import numbered_rows, read_data
 
 ExplanationT = TypeVar("ExplanationT", bound="Identified")
 
@@ -86,9 +85,8 @@ def read_pairs(data: Path, first: Path, second: Path, human: Path | None = None)
 
 def subjects_of(data: Path) -> list[Subject]:
     """One subject per comment, or per finding of a merge request (its id is `<merge request>#<number>`)."""
-    rows: Sequence[LabelledComment | LabelledMergeRequest] = load_any(data)
     found: list[Subject] = []
-    for row in rows:
+    for row in load_any(data):
         if isinstance(row, LabelledComment):
             text = f"Project: {row.project}\nChange: {row.title}\nReview comment: {row.comment}"
             text += f"\nSeverity: {row.severity}"
@@ -105,7 +103,7 @@ def subjects_of(data: Path) -> list[Subject]:
 
 def _by_id(path: Path, kind: type[ExplanationT], known: dict[str, Subject]) -> dict[str, ExplanationT]:
     found: dict[str, ExplanationT] = {}
-    for number, row in enumerate(read_jsonl(path, kind), start=1):
+    for number, row in numbered_rows(read_data(path), kind, path):
         if row.id not in known or row.id in found:
             what = "occurs twice" if row.id in found else "is in no labelled row"
             raise DataError(f"`{row.id}` {what}; correct the id", file=path, line=number, field="id")
