@@ -27,6 +27,8 @@ _TAGS: Final = re.compile(
     r"|sup|ul)(?:\s[^<>]{0,500})?/?>",
     re.IGNORECASE,
 )
+# Half of a character beyond the basic plane, as a log that was cut holds it: no tokeniser takes one.
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 LineT = TypeVar("LineT")
 _MARKS: Final = {LineKind.ADDED: "+", LineKind.REMOVED: "-", LineKind.CONTEXT: ""}
 
@@ -62,9 +64,12 @@ def render(fields: RaterFields) -> RaterInput:
     """The two segments: the text; category, place, project and section in one line, then the diff's lines."""
     place = fields.path or fields.language
     heading = " | ".join(part for part in (fields.category, place, fields.project, fields.section) if part)
-    return RaterInput(
-        text=plain(fields.text), context="\n".join(part for part in (heading, *fields.lines) if part)
-    )
+    context = "\n".join(part for part in (heading, *fields.lines) if part)
+    return RaterInput(text=_whole(plain(fields.text)), context=_whole(context))
+
+
+def _whole(text: str) -> str:
+    return _HALVES.sub("\ufffd", text)
 
 
 def plain(text: str) -> str:

@@ -7,10 +7,11 @@ line up with the report they came from.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from review_data.domain import FileChange, Finding, Issue, MergeRequest, Rating, Review, Side, Skip, sort_key
+from review_data.errors import BackendError
 from review_data.rater_input import RaterFields, RaterInput, issue_fields
 from review_data.rater_input import render as rater_input
 from review_data.secrets import mask
@@ -47,27 +48,30 @@ def rate_items(
     *,
     threshold: Severity = Severity.MEDIUM,
     project: str = "",
+    skips: Sequence[Skip] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Rated:
-    """Rates every item, with the diff of `change` around those that stand in it."""
+    """Rates every item, with the diff of `change` around those that stand in it.
+
+    `skips` are what the report itself says it lacks. What it suppresses is rated, and counts as suppressed.
+    """
     started = time.monotonic()
     answers: list[Rating | Skip] = []
     for at in range(0, len(items), BATCH):
         answers += _rate_batch(items[at : at + BATCH], rater, change, project)
         if on_progress is not None:
             on_progress(len(answers), len(items))
-    findings = [
-        _finding(item.issue, answer, change)
-        for item, answer in zip(items, answers, strict=True)
-        if isinstance(answer, Rating)
-    ]
-    skips = tuple(answer for answer in answers if isinstance(answer, Skip))
-    shown = with_unique_fingerprints(sorted(findings, key=sort_key))
+    pairs = zip(items, answers, strict=True)
+    rated = [(item, answer) for item, answer in pairs if isinstance(answer, Rating)]
+    shown = _findings(((item.issue, rating) for item, rating in rated if item.live), change)
+    suppressed = _findings(((item.issue, rating) for item, rating in rated if not item.live), change)
+    every = (*skips, *(answer for answer in answers if isinstance(answer, Skip)))
     review = Review(
-        outcome=outcome_of(shown, skips, len(findings)),
+        outcome=outcome_of(shown, every, len(shown) + len(suppressed)),
         threshold=threshold,
         findings=shown,
-        skips=skips,
+        suppressed=suppressed,
+        skips=every,
         backend=rater.name,
         elapsed_s=round(time.monotonic() - started, 3),
     )
@@ -89,7 +93,10 @@ def _rate_batch(items: Sequence[Item], rater: Rater, change: Change, project: st
     try:
         return rate_fields(rater, change, pairs)
     except Exception as error:
-        return [unrated(rater.name, item.issue, error) for item in items]
+        # A BackendError means that the rater can rate nothing; any other may be the fault of a single item.
+        if isinstance(error, BackendError) or len(items) == 1:
+            return [unrated(rater.name, item.issue, error) for item in items]
+    return [answer for item in items for answer in _rate_batch([item], rater, change, project)]
 
 
 def _with_context(item: Item, files: Sequence[FileChange], project: str) -> RaterFields:
@@ -100,7 +107,19 @@ def _with_context(item: Item, files: Sequence[FileChange], project: str) -> Rate
     return item.fields.model_copy(update=update)
 
 
-def _finding(issue: Issue, rating: Rating, change: Change) -> Finding:
-    line = next((f.line(issue.line) for f in change.request.files if f.path == issue.path), None)
-    quote = mask(line.text).strip() if line is not None else mask(issue.title)
-    return to_finding(issue.model_copy(update={"quote": quote}), rating)
+def _findings(rated: Iterable[tuple[Issue, Rating]], change: Change) -> tuple[Finding, ...]:
+    """Where the change doesn't show the line, the title stands for it in the fingerprint and nowhere else."""
+    found = []
+    for issue, rating in rated:
+        line = _line(issue, change)
+        quote = mask(issue.title) if line is None else line
+        found.append(to_finding(issue.model_copy(update={"quote": quote}), rating))
+    return tuple(
+        finding.model_copy(update={"quote": _line(finding, change) or ""})
+        for finding in with_unique_fingerprints(sorted(found, key=sort_key))
+    )
+
+
+def _line(place: Issue | Finding, change: Change) -> str | None:
+    line = next((f.line(place.line) for f in change.request.files if f.path == place.path), None)
+    return None if line is None else mask(line.text).strip()

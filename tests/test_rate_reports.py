@@ -12,8 +12,9 @@ from review_data.domain import Category, Outcome, Rating
 from review_data.errors import BackendError, DataError
 from review_data.severity import Severity
 from service.foreign.items import Item, guess_category
+from service.foreign.rated_sarif import rated_sarif
 from service.foreign.readers import load_comments, load_gitlab, load_rdjson
-from service.foreign.sarif import load_sarif, rated_sarif
+from service.foreign.sarif import load_sarif
 from service.rating import rate_items
 from tests.support.scripted import FailingRater, WordRater
 
@@ -71,10 +72,10 @@ def test_sarif_round_trip_keeps_every_unknown_field(tmp_path: Path) -> None:
     ratings = [answer for answer in answers if isinstance(answer, Rating)]
     # The scripted rater goes by the quote, which a report has not: give the second its own severity.
     ratings[1] = ratings[1].model_copy(update={"severity": Severity.CRITICAL})
-    rated = rated_sarif(loaded, path, ratings, Severity.HIGH)
+    rated = rated_sarif(loaded, path, items, ratings, Severity.HIGH)
     low, critical = rated["runs"][0]["results"]
     assert low["suppressions"][0]["kind"] == "external"
-    assert "suppressions" not in critical
+    assert critical["suppressions"] == []
     assert critical["properties"]["mine"] == 1
     assert critical["properties"]["terazi/severity"] == "critical"
     assert critical["level"] == "error"
@@ -130,7 +131,7 @@ def test_comments_stand_on_their_row_unless_they_name_a_place(tmp_path: Path) ->
     ("load", "content", "place"),
     [
         (load_sarif, "{", "log:1"),
-        (load_sarif, "[]", "is not an object"),
+        (load_sarif, "[]", "is not a SARIF log"),
         (load_sarif, '{"version": "1.0.0"}', "version"),
         (load_sarif, '{"version": "2.1.0"}', "runs"),
         (load_sarif, '{"version": "2.1.0", "runs": [{"results": 1}]}', "runs[0].results"),

@@ -10,9 +10,20 @@ from typing import Any
 from review_data.dataset import Row
 from review_data.domain import Category, Issue
 from review_data.errors import DataError
-from review_data.jsonl import read_jsonl
+from review_data.jsonl import numbered_rows, read_data
 from review_data.rater_input import RaterFields
-from service.foreign.items import Item, get, guess_category, item, load_json, need, read_text
+from service.foreign.items import (
+    AGAIN,
+    Item,
+    get,
+    guess_category,
+    item,
+    load_json,
+    need,
+    parse_json,
+    read_text,
+    relative,
+)
 
 
 class Comment(Row):
@@ -28,33 +39,39 @@ class Comment(Row):
     line: int = 1
 
 
-def load_rdjson(path: Path) -> list[Item]:
+def load_rdjson(path: Path, root: Path | None = None) -> list[Item]:
     """reviewdog's diagnostics: one JSON object with `diagnostics`, or a diagnostic per line (rdjsonl)."""
     found = list(_diagnostics(path))
-    return [item(_diagnostic(value, name, path, place), place) for place, value, name in found]
+    return [item(_diagnostic(value, name, path, place, root), place) for place, value, name in found]
 
 
-def load_gitlab(path: Path) -> list[Item]:
+def load_gitlab(path: Path, root: Path | None = None) -> list[Item]:
     """A GitLab Code Quality report: an array of issues with `description` and `location`."""
     report = load_json(path)
     if not isinstance(report, list):
-        raise DataError("is not a Code Quality report (a JSON array)", file=path)
+        raise DataError(
+            "is not a Code Quality report (a JSON array); name another tool's report with --sarif, --rdjson",
+            file=path,
+        )
     places = ((f"[{number}]", value) for number, value in enumerate(report))
-    return [item(_quality_issue(value, path, place), place) for place, value in places]
+    return [item(_quality_issue(value, path, place, root), place) for place, value in places]
 
 
-def load_comments(path: Path) -> list[Item]:
+def load_comments(path: Path, root: Path | None = None) -> list[Item]:
     """A comment per line, `{"comment": ...}`; a comment without a path stands on its own row of this file."""
-    rows = list(read_jsonl(path, Comment))
+    rows = list(numbered_rows(read_data(path), Comment, path))
     if not rows:
         raise DataError("holds no comments; expected JSON Lines with `comment`", file=path)
-    return [_comment(row, number, path) for number, row in enumerate(rows, start=1)]
+    return [_comment(row, number, path, root) for number, row in rows]
 
 
-def _comment(row: Comment, number: int, path: Path) -> Item:
+def _comment(row: Comment, number: int, path: Path, root: Path | None) -> Item:
+    if not row.comment.strip():
+        raise DataError("is empty; say what the comment says", file=path, line=number, field="comment")
+    file = relative(row.path, root)
     issue = Issue(
-        path=row.path or path.name,
-        line=row.line if row.path else number,
+        path=file or path.name,
+        line=max(1, row.line) if file else number,
         category=row.category or guess_category(row.comment),
         title=row.comment,
         quote="",
@@ -63,7 +80,7 @@ def _comment(row: Comment, number: int, path: Path) -> Item:
     fields = RaterFields(
         text=row.comment,
         category=row.category or "",
-        path=row.path,
+        path=file,
         language=row.language,
         project=row.project,
     )
@@ -71,41 +88,45 @@ def _comment(row: Comment, number: int, path: Path) -> Item:
 
 
 def _diagnostics(path: Path) -> Iterator[tuple[str, Any, str]]:
+    """Each diagnostic with its place and its tool's name."""
     text = read_text(path)
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError:
-        yield from _lines(text, path)
+    if not text.strip():
+        raise DataError(
+            'is empty; check that the tool ran (a report without findings is `{"diagnostics": []}`)',
+            file=path,
+        )
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if len(lines) > 1 and _is_json(lines[0][1]):
+        for number, line in lines:
+            value = parse_json(line, path, number)
+            yield f"line {number}", value, _source(value, path, f"line {number}")
         return
-    if isinstance(document, dict) and "diagnostics" not in document and "message" in document:
-        yield "", document, "rdjson"
+    document = parse_json(text, path)
+    name = _source(document, path, "")
+    if "diagnostics" not in document and "message" in document:
+        yield "", document, name
         return
-    source = get(document, "source", dict, path, "") or {}
-    name = str(source.get("name") or "rdjson")
     for number, value in enumerate(need(document, "diagnostics", list, path, "")):
         yield f"diagnostics[{number}]", value, name
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[str, Any, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"is not valid JSON: {error.msg} at column {error.colno}; export the report again",
-                file=path,
-                line=number,
-            ) from None
-        source = get(value, "source", dict, path, f"line {number}") or {}
-        yield f"line {number}", value, str(source.get("name") or "rdjson")
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-def _diagnostic(value: Any, source: str, path: Path, place: str) -> Issue:
+def _source(value: Any, path: Path, place: str) -> str:
+    source = get(value, "source", dict, path, place) or {}
+    return str(source.get("name") or "rdjson")
+
+
+def _diagnostic(value: Any, source: str, path: Path, place: str, root: Path | None) -> Issue:
     message = str(need(value, "message", str, path, place)).strip()
     location = need(value, "location", dict, path, place)
-    file = need(location, "path", str, path, f"{place}.location")
+    file = relative(need(location, "path", str, path, f"{place}.location"), root)
     spread = get(location, "range", dict, path, f"{place}.location") or {}
     start = get(spread, "start", dict, path, f"{place}.location.range") or {}
     line = get(start, "line", int, path, f"{place}.location.range.start") or 1
@@ -114,10 +135,10 @@ def _diagnostic(value: Any, source: str, path: Path, place: str) -> Issue:
     return _issue(file, line, rule, message, source, path, f"{place}.message")
 
 
-def _quality_issue(value: Any, path: Path, place: str) -> Issue:
+def _quality_issue(value: Any, path: Path, place: str, root: Path | None) -> Issue:
     description = str(need(value, "description", str, path, place)).strip()
     location = need(value, "location", dict, path, place)
-    file = need(location, "path", str, path, f"{place}.location")
+    file = relative(need(location, "path", str, path, f"{place}.location"), root)
     lines = get(location, "lines", dict, path, f"{place}.location")
     if lines is not None:
         line = need(lines, "begin", int, path, f"{place}.location.lines")
@@ -131,7 +152,7 @@ def _quality_issue(value: Any, path: Path, place: str) -> Issue:
 
 def _issue(file: str, line: int, rule: str, message: str, source: str, path: Path, place: str) -> Issue:
     if not message:
-        raise DataError("is empty", file=path, field=place)
+        raise DataError(f"is empty{AGAIN}", file=path, field=place)
     return Issue(
         path=file,
         line=max(1, line),

@@ -23,7 +23,7 @@ def to_markdown(review: Review, view: View) -> str:
     blocks.extend(_finding(number, finding, view) for number, finding in enumerate(review.findings, 1))
     if view.verbose:
         blocks.extend(_more("Hidden by the threshold", review.below, view))
-        blocks.extend(_more("Suppressed by ignore comments", review.suppressed, view))
+        blocks.extend(_more("Suppressed", review.suppressed, view))
     blocks.extend(summary.notes(review))
     if view.verbose and summary.passed_over(review):
         blocks.append(_skips(summary.passed_over(review)))

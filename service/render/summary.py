@@ -65,11 +65,11 @@ def hidden_sentence(review: Review) -> str:
 
 
 def suppressed_sentence(review: Review) -> str:
-    """How many findings ignore comments hide, "" when none."""
+    """How many findings ignore comments, or the rated report itself, hide, "" when none."""
     if not review.suppressed:
         return ""
     found = counts(review.suppressed)
-    return f"{plural(len(review.suppressed), 'finding')} suppressed by ignore comments: {tally(found)}."
+    return f"{plural(len(review.suppressed), 'finding')} suppressed: {tally(found)}."
 
 
 def passed_over_sentence(review: Review) -> str:

@@ -40,7 +40,7 @@ def to_text(review: Review, view: View) -> str:
         _finding(console, finding, view)
     if view.verbose:
         _more(console, "Hidden by the threshold", review.below, view)
-        _more(console, "Suppressed by ignore comments", review.suppressed, view)
+        _more(console, "Suppressed", review.suppressed, view)
     _footer(console, review, view)
     return _without_blank_ends(console.file.getvalue())  # type: ignore[attr-defined]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ import typer
 
 from review_data.domain import Rating, Skip
 from review_data.errors import UserError
-from service.foreign.items import Item
+from review_data.secrets import mask
+from service.foreign.items import Item, Report
 from service.ports import Change
 from service.rating import NOTHING_AT_HAND, Rated, rate_items
 from service.render import FORMATS
@@ -47,12 +49,13 @@ def command(
     settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
     check_output(format, output)
     kind, path = one_report(ctx.params)
-    log, items = load(kind, path)
-    change = (
-        open_source(ctx.params, settings) if any(ctx.params.get(key) for key in FLAGS) else NOTHING_AT_HAND
-    )
-    rated = run(items, change, settings)
-    emit(rated.review, change, ctx.params, whole=whole_document(ctx.params, log, path, items, rated))
+    report = load(kind, path, root_of(repo))
+    change = NOTHING_AT_HAND
+    if any(ctx.params.get(key) for key in FLAGS):
+        change = open_source(ctx.params, settings)
+        say_outside(report.items, change)
+    rated = run(report, change, settings)
+    emit(rated.review, change, ctx.params, whole=whole_document(ctx.params, report, path, rated))
     return exit_code(rated.review, settings.gate)
 
 
@@ -64,49 +67,65 @@ def one_report(options: Mapping[str, Any]) -> tuple[str, Path]:
     return named[0]
 
 
-def load(kind: str, path: Path) -> tuple[Any, list[Item]]:
-    """The SARIF log (None for other kinds) and the items of a report."""
+def root_of(repo: Path) -> Path:
+    """The work tree's folder that holds `repo`, which reports may put before their paths; else `repo`."""
+    start = repo.resolve()
+    return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), start)
+
+
+def load(kind: str, path: Path, root: Path) -> Report:
+    """A report's findings, with paths as they are below `root`."""
     from service.foreign import readers
-    from service.foreign.sarif import load_sarif
+    from service.foreign.sarif import failed_runs, load_sarif
 
     if kind == "sarif":
-        return load_sarif(path)
+        log, items = load_sarif(path, root)
+        return Report(items, failed_runs(log, path), log)
     loaders = {
         "rdjson": readers.load_rdjson,
         "gitlab": readers.load_gitlab,
         "comments": readers.load_comments,
     }
-    return None, loaders[kind](path)
+    return Report(loaders[kind](path, root))
 
 
-def run(items: Sequence[Item], change: Change, settings: Settings) -> Rated:
+def say_outside(items: Sequence[Item], change: Change) -> None:
+    """Says on standard error how many findings name a file that the change doesn't touch."""
+    touched = {path for file in change.request.files for path in (file.path, file.old_path)}
+    placed = [item.issue.path for item in items if item.fields.path]
+    outside = sum(path not in touched for path in placed)
+    if outside:
+        words = f"{outside} of {len(placed)} findings lie in files that the change does not touch"
+        print(f"terazi: {words}; they are rated by their words alone", file=sys.stderr)
+
+
+def run(report: Report, change: Change, settings: Settings) -> Rated:
     """Rates with the settings' rater, with a progress bar on a terminal."""
     from service.backends.catalog import open_rater
 
     with progress("Rating") as on_progress:
         return rate_items(
-            items,
+            report.items,
             open_rater(settings),
             change,
             threshold=settings.threshold,
             project=settings.project,
+            skips=report.skips,
             on_progress=on_progress,
         )
 
 
-def whole_document(
-    options: Mapping[str, Any], log: Any, path: Path, items: Sequence[Item], rated: Rated
-) -> str | None:
+def whole_document(options: Mapping[str, Any], report: Report, path: Path, rated: Rated) -> str | None:
     """SARIF in, SARIF out is the same log with ratings; JSON adds a rating per row; else None."""
-    from service.foreign.sarif import rated_sarif
+    from service.foreign.rated_sarif import rated_sarif
     from service.render.json_format import as_dict
     from service.render.redact import masked
 
-    if options["format"] == "sarif" and log is not None:
-        ratings = [answer if isinstance(answer, Rating) else None for answer in rated.answers]
-        return json.dumps(rated_sarif(log, path, ratings, rated.review.threshold), indent=2) + "\n"
+    if options["format"] == "sarif" and report.log is not None:
+        log = rated_sarif(report.log, path, report.items, rated.answers, rated.review.threshold)
+        return json.dumps(log, indent=2) + "\n"
     if options["format"] == "json":
-        rows = [rating_row(item, answer) for item, answer in zip(items, rated.answers, strict=True)]
+        rows = [rating_row(item, answer) for item, answer in zip(report.items, rated.answers, strict=True)]
         return json.dumps({**as_dict(masked(rated.review)), "ratings": rows}, indent=2) + "\n"
     return None
 
@@ -115,6 +134,6 @@ def rating_row(item: Item, answer: Rating | Skip) -> dict[str, Any]:
     """One row of `ratings`, in the report's order."""
     row: dict[str, Any] = {"place": item.place, "path": item.issue.path, "line": item.issue.line}
     if isinstance(answer, Skip):
-        return {**row, "severity": None, "probabilities": None, "reason": answer.reason}
+        return {**row, "severity": None, "probabilities": None, "reason": mask(answer.reason)}
     probabilities = answer.probabilities.model_dump() if answer.probabilities else None
     return {**row, "severity": answer.severity, "probabilities": probabilities}

@@ -98,7 +98,8 @@ def emit(result: Review, change: Change, options: Mapping[str, Any], *, whole: s
     text = whole or render(
         result, format, excerpts=change.request.files, verbose=options["verbose"], screen=screen
     )
-    if output is not None or format in _WITHOUT_COUNTS:
+    silent = whole is not None and summary.incomplete(result)  # another tool's log, which people don't read
+    if output is not None or format in _WITHOUT_COUNTS or silent:
         print(f"terazi: {summary.one_line(result)}", file=sys.stderr)
     if output is None:
         sys.stdout.write(text)
