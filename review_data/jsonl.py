@@ -62,7 +62,10 @@ def parse_row(line: str, kind: type[RecordT], path: Path | str, number: int) -> 
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or None
-        raise DataError(f"{first['msg']}; correct this row", file=path, line=number, field=field) from None
+        words = first["msg"].replace(
+            " at line 1 column ", " at column "
+        )  # of this line, which is named already
+        raise DataError(f"{words}; correct this row", file=path, line=number, field=field) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:

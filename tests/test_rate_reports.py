@@ -138,11 +138,22 @@ def test_comments_stand_on_their_row_unless_they_name_a_place(tmp_path: Path) ->
         (load_sarif, '{"version": "2.1.0", "runs": [{"results": [{}]}]}', "runs[0].results[0].message"),
         (load_sarif, '{"version": "2.1.0", "runs": [{"results": [{"message": {"text": " "}}]}]}', "message"),
         (load_rdjson, '{"diagnostics": [{}]}', "diagnostics[0].message"),
+        (load_rdjson, " \n", "is empty"),
+        (load_rdjson, '{"diagnostics": ' + "[" * 5000, "log:1: is nested too deeply"),
+        (load_rdjson, '{"message": "m"}\n{"n": 1e999}\n', "log:2: holds a number"),
         (load_rdjson, '{"message": "m"}\n{"oops"\n', "log:2"),
         (load_rdjson, '{"diagnostics": [{"message": "m"}]}', "diagnostics[0].location"),
         (load_gitlab, "{}", "array"),
         (load_gitlab, '[{"description": "d"}]', "[0].location"),
+        (load_gitlab, '[{"description": 1.5}]', "[0].description`: is a number, not text; correct"),
+        (
+            load_gitlab,
+            '[{"description": " ", "location": {"path": "a", "lines": {"begin": 1}}}]',
+            "is empty; c",
+        ),
         (load_comments, "", "no comments"),
+        (load_comments, '\n{"comment": "a"}\n\n{"comment": " "}\n', "log:4, field `comment`: is empty"),
+        (load_comments, '{"comment": "a"}\n{"comment": "cut \\ud83d"}\n', "log:2: Invalid JSON: "),
         (load_comments, '{"comment": "a"}\n{"comment": 1}\n', "log:2, field `comment`"),
     ],
 )
@@ -176,3 +187,35 @@ def test_a_failing_rater_leaves_a_named_skip_per_item(tmp_path: Path) -> None:
 def test_categories_are_guessed_from_words(text: str, category: Category) -> None:
     """A report's rule and message decide; correctness is the rest."""
     assert guess_category(text) is category
+
+
+def test_lines_of_rdjson_end_where_json_lets_them(tmp_path: Path) -> None:
+    """A line separator within a string ends no line; blank lines are counted; each line names its tool."""
+    row = {"message": "Unused\u2028\u0085import", "location": {"path": "./a.py"}, "source": {"name": "lint"}}
+    line = json.dumps(row, ensure_ascii=False)
+    for content, places in ((f"{line}\n", [""]), (f"\ufeff\n{line}\r\n\n{line}\n", ["line 2", "line 4"])):
+        path = tmp_path / "r.jsonl"
+        path.write_text(content, encoding="utf-8")
+        items = load_rdjson(path)
+        assert [item.place for item in items] == places
+        assert {(item.issue.path, item.issue.source) for item in items} == {("a.py", "lint")}
+
+
+def test_absolute_paths_lose_the_repository(tmp_path: Path) -> None:
+    """As a change names them: the repository's folder is left out, one elsewhere is kept."""
+    for given, path in (("/home/me/repo/src/a.py", "src/a.py"), ("/home/me/repository/a.py", None)):
+        report = [{"description": "d", "location": {"path": given, "lines": {"begin": 1}}}]
+        items = load_gitlab(write(tmp_path / "q.json", report), Path("/home/me/repo"))
+        assert items[0].issue.path == (path or given)
+
+
+def test_comments_are_counted_by_the_lines_of_their_file(tmp_path: Path) -> None:
+    """Neither a byte order mark nor a blank line shifts them, and no line lies before the first."""
+    path = tmp_path / "c.jsonl"
+    rows = ['\ufeff{"comment": "a"}', "", '{"comment": "b"}', '{"comment": "c", "path": "a.py", "line": -4}']
+    path.write_text("\n".join(rows), encoding="utf-8")
+    assert [(item.place, item.issue.line) for item in load_comments(path)] == [
+        ("line 1", 1),
+        ("line 3", 3),
+        ("line 4", 1),
+    ]
