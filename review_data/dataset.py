@@ -27,7 +27,10 @@ TEACHER_FOLDER = Path(__file__).parent / "teacher"
 
 
 class Row(Record):
-    """A row of a data file: other tools' extra fields are ignored, misspelt ones and wrong values are not."""
+    """A row of a data file: other tools' extra fields are ignored, wrong values are not.
+
+    Where a required field is missing, a field that is spelt like it is named.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -36,11 +39,18 @@ class Row(Record):
     def _tidy(cls, row: object) -> object:
         if not isinstance(row, dict):
             return row
-        for key in row.keys() - cls.model_fields.keys():
-            near = difflib.get_close_matches(str(key), cls.model_fields.keys() - row.keys(), n=1, cutoff=0.8)
-            if near:
-                raise ValueError(f"there is no field `{key}`; did you mean `{near[0]}`?")
-        return {key: value for key, value in row.items() if value is not None}
+        found = {key: value for key, value in row.items() if value is not None}
+        extra = found.keys() - cls.model_fields.keys()
+        for name, field in cls.model_fields.items():
+            near = difflib.get_close_matches(name, extra, n=1, cutoff=0.8)
+            if near and field.is_required() and name not in found:
+                raise ValueError(f"there is no field `{near[0]}`; did you mean `{name}`?")
+        return found
+
+    @field_validator("severity", mode="before", check_fields=False)
+    @classmethod
+    def _any_case(cls, severity: object) -> object:
+        return severity.lower() if isinstance(severity, str) else severity
 
 
 class LabelledFinding(Row):

@@ -67,12 +67,20 @@ def test_a_wrong_row_is_named_by_file_line_and_field(tmp_path: Path, row: dict[s
     assert f"{path}:2, field `{field}`" in str(caught.value)
 
 
-def test_a_misspelt_field_is_refused_and_a_foreign_one_ignored(tmp_path: Path) -> None:
-    """`categoryy` is a mistake, `url` is somebody else's column, null is the same as absent."""
-    with pytest.raises(DataError, match="did you mean `category`"):
-        dataset.load_comments(write_rows(tmp_path / "rows.jsonl", {**COMMENT, "categoryy": "style"}))
-    row = {**COMMENT, "url": "https://example.org", "language": None}
+def test_a_misspelt_field_is_named_and_a_foreign_one_ignored(tmp_path: Path) -> None:
+    """`sevirity` in place of `severity` is a mistake, `uid` is somebody else's column, null is absent."""
+    with pytest.raises(DataError, match="did you mean `severity`"):
+        dataset.load_comments(write_rows(tmp_path / "rows.jsonl", {"comment": "Null.", "sevirity": "low"}))
+    foreign = {"url": "https://example.org", "uid": 1, "idx": 1, "lines": [1], "severity_": 1, "titles": 1}
+    row = {**COMMENT, **foreign, "language": None}
     assert dataset.load_comments(write_rows(tmp_path / "rows.jsonl", row))[0].language == ""
+
+
+def test_severities_are_read_in_any_case(tmp_path: Path) -> None:
+    """`High` is high."""
+    for severity in ("High", "HIGH", "high"):
+        rows = write_rows(tmp_path / "rows.jsonl", {**COMMENT, "severity": severity})
+        assert dataset.load_comments(rows)[0].severity == "high"
 
 
 def test_a_finding_of_a_wrong_type_names_the_path_to_it(tmp_path: Path) -> None:
