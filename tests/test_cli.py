@@ -93,3 +93,28 @@ def test_version_names_what_it_stands_on(capsys: pytest.CaptureFixture[str]) -> 
     """A report needs these versions."""
     assert main(["version"]) == 0
     assert "terazi" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("version > /dev/full", 3, "No space left on device"),
+        ("rate --comments {rows} --format json > /dev/full", 3, "No space left on device"),
+        ("rate --comments {rows} --gate low >&-", 1, ""),
+        ("rate --comments {rows} --gate none >&- 2>&-", 0, ""),
+        ("rate --comments {rows}/absent 2>&-", 2, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_bug_and_no_verdict(
+    tmp_path: Path, command: str, code: int, words: str
+) -> None:
+    """A full disk is a failure that says so; whoever closes the output gets the exit code alone."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"comment": "A typo."}\n' * 40)
+    program = f"{sys.executable} -c 'from ui.cli.main import run; run()'"
+    shell = f"{program} {command.format(rows=rows)}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "bug in Terazi" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -205,3 +205,15 @@ def test_a_diff_that_cannot_be_read_is_named_by_its_row(tmp_path: Path) -> None:
     path.write_text("\n" + json.dumps({"id": "m", "diff": "@@ garbage @@\nfoo", "findings": [finding]}))
     with pytest.raises(DataError, match=r"rows\.jsonl:2, field `diff`"):
         evaluate_severity(path, WordRater())
+
+
+@pytest.mark.parametrize("more", [["--report", "{file}"], ["--report", "{file}/x"], ["--seed", "-1"]])
+def test_what_cannot_work_is_refused_before_anything_is_rated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    """A file in the report's place, or a seed that is none: exit code 2 and the option's name."""
+    monkeypatch.setattr("ui.cli.commands.evaluate_severity.open_rater_named", lambda name: pytest.fail(name))
+    path = write_comments(tmp_path / "c.jsonl", [("low", "low")])
+    args = [word.format(file=path) for word in more]
+    assert main(["evaluate", "severity", "--data", str(path), *args]) == 2
+    assert more[0] in capsys.readouterr().err

@@ -47,12 +47,16 @@ COMMANDS: Final[dict[str, Command]] = {
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns 0, 1 (gate), 2 (user's error), 3 (tool's failure) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # the caller closed it and wants the exit code alone
+            setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):  # code in a language that the terminal can't show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = build(next((arg for arg in args if not arg.startswith("-")), None))(
             args, prog_name="terazi", standalone_mode=False
         )
+        sys.stdout.flush()
     except TeraziError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -107,6 +111,8 @@ def _usage_or_bug(error: Exception) -> int:
         return exit_code
     if os.environ.get("TERAZI_DEBUG"):
         raise error
+    if isinstance(error, OSError):
+        return _complain(f"{error}; check where the output goes, the disk and the permissions", 3)
     return _complain(
         f"internal error: {type(error).__name__}: {error}; this is a bug in Terazi: run again with "
         "TERAZI_DEBUG=1 and report the traceback",
@@ -135,8 +141,8 @@ def end(code: int) -> NoReturn:
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
-        sys.exit(code)
+    except OSError:  # what was printed is lost
+        code = code or 3
     os._exit(code)
 
 

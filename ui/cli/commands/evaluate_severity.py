@@ -18,6 +18,7 @@ from finetune.evaluate.severity import (
     open_rater_named,
 )
 from finetune.evaluate.severity_report import to_json, to_markdown, unrated_lines, write_report
+from review_data.errors import UserError
 from ui.cli.progress import progress
 
 
@@ -43,13 +44,14 @@ def command(
         ),
     ] = None,
     base: Annotated[str, typer.Option(help="The learning curve's encoder: hub id or folder.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
 ) -> int:
     """Score a rater on labelled rows: accuracy, kappa, calibration, threshold effects, with intervals.
 
     Exit codes: 0 every row is rated, 2 a wrong call, 3 a row has no rating.
     """
+    check_report(report)
     found, predictions = run(data, rater, against, seed)
     if curve is not None:
         found = found.model_copy(update={"learning_curve": run_curve(data, curve, base, seed)})
@@ -60,6 +62,15 @@ def command(
     for line in unrated:
         print(f"terazi: {line}", file=sys.stderr)
     return 3 if unrated else 0
+
+
+def check_report(report: Path | None) -> None:
+    """Refuses a place that can't be a folder before anything is rated."""
+    if report is None:
+        return
+    there = next(place for place in (report.absolute(), *report.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"--report: {there} is a file; name a folder, which is made if it is not there")
 
 
 def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[SeverityReport, list[Prediction]]:
