@@ -217,3 +217,17 @@ def test_what_cannot_work_is_refused_before_anything_is_rated(
     args = [word.format(file=path) for word in more]
     assert main(["evaluate", "severity", "--data", str(path), *args]) == 2
     assert more[0] in capsys.readouterr().err
+
+
+def test_nothing_in_the_rows_acts_on_the_reader(tmp_path: Path) -> None:
+    """Escapes and line ends of languages and ids are written out, and a bar ends no cell."""
+    path = tmp_path / "c.jsonl"
+    rows = [
+        {"id": "a\x1b[31m", "language": "C|C++\x1b]0;pwn\x07\nnext", "comment": "mystery", "severity": "low"}
+    ]
+    rows.append({"id": "b", "language": "go", "comment": "low", "severity": "low"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = to_markdown(evaluate_severity(path, ForgetfulRater())[0])
+    assert "\x1b" not in text
+    assert r"| C\|C++\x1b]0;pwn\x07\nnext | 1 " in text
+    assert r"- a\x1b[31m: unparsable" in text

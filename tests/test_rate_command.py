@@ -76,6 +76,7 @@ def test_the_threshold_hides_what_is_rated_below(tmp_path: Path, capsys: pytest.
         (["--comments", "{log}"], ("log.txt:1",)),
         (["--rdjson", "{log}"], ("log.txt:1",)),
         (["--gitlab", "{log}"], ("log.txt:1",)),
+        (["--sarif", "\x1b[31m"], (r"\x1b[31m",)),
     ],
 )
 def test_malformed_input_exits_2_with_the_place(

@@ -20,6 +20,7 @@ from finetune.statistics import Interval
 from review_data.errors import MissingExtra
 from review_data.jsonl import write_atomically, write_jsonl
 from review_data.severity import SEVERITIES
+from service.render.escape import visible
 from service.render.summary import plural
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def to_json(report: SeverityReport) -> str:
 def to_markdown(report: SeverityReport) -> str:
     """Tables of everything; reads well on a terminal."""
     parts = [
-        f"# Severity of {report.scores.n} rows of {report.data}, rated by {report.rater}",
+        f"# Severity of {report.scores.n} rows of {visible(report.data)}, rated by {visible(report.rater)}",
         table(("score", "value", "95% interval"), _score_rows(report)),
         "## Labels (rows) against ratings (columns)",
         table(("label", *SEVERITIES, "unrated"), _confusion_rows(report)),
@@ -96,8 +97,10 @@ def unrated_lines(report: SeverityReport) -> list[str]:
     if report.comparison is not None:
         both.append((report.comparison.against, report.comparison.failures))
     return [
-        f"{name} gave {len(failures)} of {report.scores.n} rows no rating; they count as wrong "
-        f"(the first: {failures[0]})"
+        visible(
+            f"{name} gave {len(failures)} of {report.scores.n} rows no rating; they count as wrong "
+            f"(the first: {failures[0]})"
+        )
         for name, failures in both
         if failures
     ]
@@ -123,8 +126,8 @@ def write_report(folder: Path, report: SeverityReport, predictions: Sequence[Pre
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
+    """A Markdown table whose columns line up; what stands in a cell can't end it or act on a terminal."""
+    lines = [tuple(visible(cell).replace("|", "\\|") for cell in row) for row in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     printed = ["| " + " | ".join(_pad(line, widths)) + " |" for line in lines]
     rule = "| " + " | ".join("-" * width for width in widths) + " |"
@@ -197,7 +200,8 @@ def _comparison_parts(comparison: Comparison) -> list[str]:
     ]
     flips = comparison.flips
     return [
-        f"## Against {comparison.against} (accuracy {_number(comparison.accuracy)}): first minus second",
+        f"## Against {visible(comparison.against)} (accuracy {_number(comparison.accuracy)}): "
+        "first minus second",
         table(("score", "difference", "95% interval", "p"), rows),
         f"Only the first is right on {flips.first_only} rows, only the second on {flips.second_only}: "
         f"McNemar's exact p = {flips.p_value:.3g}.",
@@ -205,8 +209,8 @@ def _comparison_parts(comparison: Comparison) -> list[str]:
 
 
 def _failure_parts(rater: str, failures: Sequence[str]) -> list[str]:
-    shown = "\n".join(f"- {text}" for text in failures[:20])
-    return [f"## {plural(len(failures), 'row')} without a rating by {rater}", shown]
+    shown = "\n".join(f"- {visible(text)}" for text in failures[:20])
+    return [f"## {plural(len(failures), 'row')} without a rating by {visible(rater)}", shown]
 
 
 def _stratum(stratum: Stratum) -> dict[str, Any]:

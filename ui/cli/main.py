@@ -121,7 +121,10 @@ def _usage_or_bug(error: Exception) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"terazi: {message}", file=sys.stderr)
+    from service.render.escape import visible
+
+    shown = visible(message, keep="\n")  # a row or name that is quoted here is not trusted
+    print(f"terazi: {shown}", file=sys.stderr)
     return code
 
 
