@@ -64,6 +64,7 @@ def use(monkeypatch: pytest.MonkeyPatch, rater: WordRater) -> None:
     [
         (run_of(invocations=[FAILED]), "scanner failed: Out of memory"),
         (run_of(invocations=[{"executionSuccessful": False, "exitCode": 2}]), "exit code 2"),
+        (run_of(invocations=[{"executionSuccessful": False}]), "does not say why"),
         (
             run_of(invocations=[{"executionSuccessful": True}], results=None),
             "scanner failed: its run holds no",

@@ -79,21 +79,30 @@ def foreign(entries: list[Any], path: Path, place: str) -> list[Any]:
 
 
 def _complaints(run: Any, path: Path, place: str) -> list[str]:
+    """What the failed invocations of a run say: their errors, else whatever they say."""
     said: list[str] = []
-    invocations = get(run, "invocations", list, path, place) or []
-    for invocation in foreign(invocations, path, f"{place}.invocations"):
-        if invocation.get("executionSuccessful") is not False:
-            continue
-        found = []
-        for key in ("toolExecutionNotifications", "toolConfigurationNotifications"):
-            for number, notice in enumerate(get(invocation, key, list, path, f"{place}.invocations") or ()):
-                where = f"{place}.invocations.{key}[{number}]"
-                message = get(notice, "message", dict, path, where) or {}
-                found.append((notice.get("level"), get(message, "text", str, path, f"{where}.message") or ""))
-        errors = [text for level, text in found if level == "error" and text]
-        code = get(invocation, "exitCode", int, path, f"{place}.invocations")
-        said += errors or [text for _, text in found if text] or [f"it ended with exit code {code}"]
+    where = f"{place}.invocations"
+    for invocation in foreign(get(run, "invocations", list, path, place) or [], path, where):
+        if invocation.get("executionSuccessful") is False:
+            notices = _notices(invocation, path, where)
+            errors = [text for level, text in notices if level == "error"]
+            code = get(invocation, "exitCode", int, path, where)
+            reason = "its log does not say why" if code is None else f"it ended with exit code {code}"
+            said += errors or [text for _, text in notices] or [reason]
     return said
+
+
+def _notices(invocation: Any, path: Path, place: str) -> list[tuple[Any, str]]:
+    """Level and text of an invocation's notifications."""
+    found = []
+    for key in ("toolExecutionNotifications", "toolConfigurationNotifications"):
+        for number, notice in enumerate(get(invocation, key, list, path, place) or ()):
+            where = f"{place}.{key}[{number}]"
+            message = get(notice, "message", dict, path, where) or {}
+            text = get(message, "text", str, path, f"{where}.message")
+            if text:
+                found.append((notice.get("level"), text))
+    return found
 
 
 def _item(result: Any, run: Any, path: Path, place: str, root: Path | None) -> Item:

@@ -58,10 +58,15 @@ def command(
     if report is not None:
         write_report(report, found, predictions)
     print(PRINTED[format](found), end="")
-    unrated = unrated_lines(found)
-    for line in unrated:
+    return say_unrated(found)
+
+
+def say_unrated(report: SeverityReport) -> int:
+    """Says on standard error which rater left rows without a rating; the exit code."""
+    lines = unrated_lines(report)
+    for line in lines:
         print(f"terazi: {line}", file=sys.stderr)
-    return 3 if unrated else 0
+    return 3 if lines else 0
 
 
 def check_report(report: Path | None) -> None:
