@@ -56,6 +56,24 @@ def test_every_way_to_name_a_change_finds_the_secret(
     assert paths_of(review(capsys, "--patch", str(patch), "--format", "json")[1]) == {"keys.py"}
 
 
+def test_a_review_leaves_no_trace_and_asks_nobody(repo: GitRepo, tmp_path: Path) -> None:
+    """Nothing is written to the home, cache and temporary folders: no library reports that it was used."""
+    repo.commit({"tool.py": FAULT})
+    places = {name: tmp_path / name for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")}
+    for place in places.values():
+        place.mkdir()
+    kept = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli.main", "review", "--repo", str(repo.path), "--commit", "HEAD"],
+        capture_output=True,
+        text=True,
+        env={**kept, **{name: str(place) for name, place in places.items()}},
+        check=True,
+    )
+    assert "tool.py:5" in done.stdout
+    assert [str(left) for place in places.values() for left in place.rglob("*")] == []
+
+
 def test_a_patch_comes_in_on_standard_input(
     repo: GitRepo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

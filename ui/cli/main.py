@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import typer
 
 from review_data.errors import TeraziError
+from service.telemetry import switch_off
 
 
 class Command(NamedTuple):
@@ -47,6 +48,7 @@ COMMANDS: Final[dict[str, Command]] = {
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns 0, 1 (gate), 2 (user's error), 3 (tool's failure) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
+    switch_off()
     if isinstance(sys.stdout, io.TextIOWrapper):  # code in a language that the terminal can't show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
