@@ -80,6 +80,7 @@ def review(
         findings=rest,
         suppressed=suppressed,
         skips=tuple(sorted(set(gathered.skips), key=_skip_key)),
+        files=len(change.request.files),
         backend=reviewer.name,
         provenance=reviewer.provenance,
         title=change.request.title,

@@ -113,7 +113,7 @@ class Settings(Record):
     @field_validator("gate", "hook_block", mode="before")
     @classmethod
     def _none_by_name(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
     @field_validator("threshold", "gate", "hook_block", mode="before")
     @classmethod

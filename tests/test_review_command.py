@@ -126,10 +126,16 @@ def test_ignored_paths_are_skips_from_flag_and_file(
     assert [(skip["path"], skip["kind"]) for skip in found["skips"]] == [("keys.py", "ignored")]
 
 
-def test_an_empty_range_is_clean(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing changed, nothing found, exit 0."""
+def test_an_empty_range_is_clean_and_says_that_there_was_nothing(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing changed, nothing found, exit 0; the headline is not that of a change that was looked at."""
     code, out, _ = review(capsys, "HEAD..HEAD", "--repo", str(repo.path), "--format", "json")
     assert (code, json.loads(out)["outcome"]) == (0, "clean")
+    assert review(capsys, "..HEAD", "--repo", str(repo.path))[1].startswith("Nothing to review: the change")
+    repo.commit({"poetry.lock": "x\n"})
+    _, out, _ = review(capsys, "--commit", "HEAD", "--repo", str(repo.path))
+    assert out.startswith("Nothing to review: every file of the change is left out.")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +155,12 @@ def test_an_empty_range_is_clean(repo: GitRepo, capsys: pytest.CaptureFixture[st
         (["--format", "pdf"], ("pdf", "sarif")),
         (["--output", "{empty}/absent/file"], ("--output", "folder")),
         (["--staged", "--worktree"], ("--staged and --worktree",)),
+        ([""], ("RANGE", "empty", "variable")),
+        (["--commit", " "], ("--commit", "empty", "variable")),
+        (["--patch", ""], ("--patch", "empty", "variable")),
+        (["--gate", ""], ("`gate` can't be ''", "critical")),
+        (["..HEAD", "--gate", "low"], ("..HEAD", "empty side", "variable")),
+        (["HEAD...", "--gate", "low"], ("HEAD...", "empty side", "variable")),
         (["--deadline", "-1"], ("deadline_s", "greater than 0")),
         (["--deadline", "soon"], ("deadline_s", "soon")),
     ],

@@ -18,7 +18,7 @@ from service.render import FORMATS
 from service.settings import Settings, resolve
 from ui.cli.commands.review import check_output, emit
 from ui.cli.progress import progress
-from ui.cli.sources import FLAGS, open_source
+from ui.cli.sources import named_sources, open_source
 
 REPORTS = ("sarif", "rdjson", "gitlab", "comments")
 
@@ -48,9 +48,7 @@ def command(
     check_output(format, output)
     kind, path = one_report(ctx.params)
     log, items = load(kind, path)
-    change = (
-        open_source(ctx.params, settings) if any(ctx.params.get(key) for key in FLAGS) else NOTHING_AT_HAND
-    )
+    change = open_source(ctx.params, settings) if named_sources(ctx.params) else NOTHING_AT_HAND
     rated = run(items, change, settings)
     emit(rated.review, change, ctx.params, whole=whole_document(ctx.params, log, path, items, rated))
     return exit_code(rated.review, settings.gate)
