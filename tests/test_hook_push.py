@@ -197,6 +197,18 @@ def test_what_can_t_be_reviewed_is_loud_and_goes_on_unless_closed(site: Site) ->
     assert site.push("main", "--dry-run", PATH=path).returncode == 1
 
 
+def test_closed_stops_what_is_not_wholly_reviewed(site: Site) -> None:
+    """A file above the limit is said; open pushes it, closed does not, alone or beside a reviewed one."""
+    big = "x = 1\n" * (2 << 20)
+    for path, text, loud in (("big.py", big, "REVIEW FAILED"), ("fine.py", "y = 1\n", "INCOMPLETE REVIEW")):
+        site.commit(path, text)
+        for fail, code in (("open", 0), ("closed", 1)):
+            done = site.push("main", "--dry-run", TERAZI_HOOK_FAIL=fail)
+            assert done.returncode == code, done.stderr
+            assert loud in done.stderr
+            assert "NOT REVIEWED: main: 1 part of the change" in done.stderr
+
+
 def test_code_of_the_pushed_repository_is_not_imported(site: Site) -> None:
     """A repository with a package of our package's name does not run inside the hook."""
     for name in ("ui", "service"):

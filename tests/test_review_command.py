@@ -95,6 +95,17 @@ def test_the_gate_sets_the_exit_code(repo: GitRepo, capsys: pytest.CaptureFixtur
     assert review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--gate", "low")[0] == 0
 
 
+def test_a_review_of_nothing_is_no_success(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file above the limit alone: the review failed, 3; beside a reviewed one it is partial, 0."""
+    repo.write({"big.py": b"x = 1\n" * (2 << 20)})
+    where = ("--repo", str(repo.path), "--gate", "low")
+    code, out, _ = review(capsys, *where)
+    assert (code, out.startswith("REVIEW FAILED")) == (3, True)
+    repo.write({"fine.py": "x = 1\n"})
+    code, out, _ = review(capsys, *where)
+    assert (code, out.startswith("INCOMPLETE REVIEW")) == (0, True)
+
+
 def test_the_secret_itself_is_never_printed(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
     """In no format, neither on standard output nor on standard error."""
     repo.commit({"keys.py": KEY})
