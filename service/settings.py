@@ -13,7 +13,8 @@ import difflib
 import inspect
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -182,6 +183,22 @@ def resolve(
             values.update(checked)
             origins.update({key: _origin(layer, key) for key in checked})
     return Resolved(Settings.model_validate(values), origins)
+
+
+def raw_value(key: str, flags: Mapping[str, object], folder: Path) -> object:
+    """One setting as it is written, unchecked, for when the settings can't be resolved; None: nowhere."""
+    layers: tuple[Callable[[], Layer | None], ...] = (
+        lambda: flag_layer(flags),
+        lambda: environment_layer(os.environ),
+        lambda: repository_layer(folder),
+        lambda: user_layer(os.environ),
+    )
+    for read in layers:
+        with suppress(SettingsError):
+            layer = read()
+            if layer is not None and key in layer.values:
+                return layer.values[key]
+    return None
 
 
 def check_layer(layer: Layer) -> dict[str, object]:

@@ -179,6 +179,16 @@ def test_what_can_t_be_reviewed_is_loud_and_goes_on_unless_closed(site: Site) ->
     assert done.returncode == 0
     assert "NOT REVIEWED" in done.stderr
     assert "threshold" in done.stderr
+    assert "goes on although" in done.stderr
+    user = site.home / "user.toml"
+    user.write_text('hook_fail = "closed"\n')
+    for closed in ({"TERAZI_HOOK_FAIL": "closed"}, {"TERAZI_CONFIG": str(user)}):
+        done = site.push("main", "--dry-run", **closed)
+        assert done.returncode == 1
+        assert "PUSH STOPPED" in done.stderr
+    (site.work / "terazi.toml").write_text('thresold = "low"\nhook_fail = "closed"\n')
+    assert site.push("main", "--dry-run").returncode == 1
+    assert site.push("main", "--dry-run", TERAZI_HOOK_FAIL="open").returncode == 0
     (site.work / "terazi.toml").unlink()
     done = site.push("main", "--dry-run", TERAZI_BACKEND="nonsense")
     assert done.returncode == 0
