@@ -25,7 +25,8 @@ def range_ends(repository: Repository, text: str) -> Comparison:
     """`A..B` compares A with B, `A...B` their merge base with B; an empty side is HEAD.
 
     A plain name is compared with HEAD from their merge base. HEAD is reviewed, unless it is an ancestor of
-    the name, or the trunk that the name left. An empty text, HEAD and its own branch mean the trunk.
+    the name, or the trunk that the name left (a name for the trunk's own place on the remote left nothing).
+    An empty text, HEAD and its own branch mean the trunk.
     """
     dots = "..." if "..." in text else ".." if ".." in text else ""
     if not dots:
@@ -46,9 +47,16 @@ def _plain_ends(repository: Repository, name: str) -> Comparison:
         name = trunk(repository)
     named, head = commit_name(repository, name), commit_name(repository, "HEAD")
     base = merge_base(repository, named, head, (name, "HEAD"))
-    if base == head or (branch in _TRUNKS and base != named):
+    if base == head or (branch in _TRUNKS and base != named and not _is_trunk(repository, named)):
         return Comparison(base, named, branch or "HEAD", name, named)
     return Comparison(base, head, name, branch or "HEAD", head)
+
+
+def _is_trunk(repository: Repository, commit: str) -> bool:
+    """Whether the trunk, or what HEAD's branch is pushed to, stands on the commit."""
+    names = (trunk(repository), "@{upstream}")
+    found = (repository.find(f"{name}^{{commit}}", limit=0) for name in names)
+    return any(each is not None and each.name == commit for each in found)
 
 
 def _tree_name(repository: Repository, name: str) -> str:
