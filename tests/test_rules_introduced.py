@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from review_data.domain import FileChange, FileStatus, Issue, MergeRequest, Side
+from review_data.domain import FileChange, FileStatus, Issue, MergeRequest, Side, Skip
 from review_data.errors import BackendError
 from service.backends.embedded import ruff
 from service.backends.embedded.finders import FileFinder, embedded_finders
@@ -160,6 +160,27 @@ def test_ruff_reports_added_lines_of_pieces_and_files() -> None:
         update={"status": FileStatus.ADDED}
     )
     assert sorted(str(rule) for rule in rules_of(whole)) == ["ruff/F401", "ruff/F821"]
+
+
+def test_a_file_that_does_not_parse_is_found_and_not_called_wholly_read() -> None:
+    """The first error on an added line is an issue, an old one a skip alone; a piece of a file is neither."""
+    text = "+def f(request):\n+    return eval(request.args['q'])\n+\n+def g(:\n+    pass\n"
+    new = file_of("a.py", text).model_copy(update={"status": FileStatus.ADDED})
+    (issue,), (skip,) = found_by_ruff(new)
+    assert (issue.rule, issue.line) == ("ruff/invalid-syntax", 4)
+    assert (skip.path, skip.line, skip.is_failure) == ("a.py", 4, True)
+    old = file_of("a.py", ' print "x"\n+y = 1\n').model_copy(update={"status": FileStatus.ADDED})
+    assert [len(found) for found in found_by_ruff(old)] == [0, 1]
+    assert found_by_ruff(file_of("a.py", text, start=30)) == ((), ())
+    later = file_of("a.py", "+try:\n+    f()\n+except A, B:\n+    pass\n")
+    assert found_by_ruff(later.model_copy(update={"status": FileStatus.ADDED}))[1] == ()
+
+
+def found_by_ruff(file: FileChange) -> tuple[tuple[Issue, ...], tuple[Skip, ...]]:
+    """What ruff's finder says of one file."""
+    finder = ruff.RuffFinder()
+    found = finder.find(finder.plan(change_of(file)).chunks[0])
+    return found.issues, found.skips
 
 
 def test_ruff_missing_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def _of_ruff() -> tuple[RuleEntry, ...]:
             category=words.category,
             languages=("python",),
             scope="added",
-            title=words.title.replace("{name}", "…") or f"ruff's rule {code}",
+            title=re.sub(r"\{\w+\}", "…", words.title) or f"ruff's rule {code}",
             why=words.why or f"See ruff's documentation of {code}.",
             fix=words.fix or f"`ruff rule {code}` explains it.",
         )
