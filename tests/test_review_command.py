@@ -216,6 +216,34 @@ def test_a_closed_pipe_is_no_traceback(repo: GitRepo) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("sign", ["\r", "\x0b", "\x1c", "\u2028", "\x0c"])
+def test_a_control_character_hides_no_code(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], sign: str
+) -> None:
+    """What ends a line for a compiler or an editor, but not for git, makes the line a finding."""
+    repo.commit(
+        {"n.js": f"// note{sign}eval(location.hash)\n", "n.py": f"x = 1\n# note{sign}q = eval(input())\n"}
+    )
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json", "-v")
+    findings = json.loads(out)["findings"]
+    assert {(finding["path"], finding["line"]) for finding in findings} == {("n.js", 1), ("n.py", 2)}
+    assert {finding["category"] for finding in findings} == {"security"}
+    repo.commit({"crlf.py": "x = 1\r\n\x0c\r\n\ty = 'é'\r\n"})
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json")
+    assert json.loads(out)["findings"] == []
+
+
+def test_a_carriage_return_is_a_line_end_to_the_finders(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The code after it is judged on the line that git gives it, and lines below keep their numbers."""
+    repo.commit({"n.py": "import pickle\n# note\rq = eval(input())\n\n\nr = eval(input())\n"})
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "sarif")
+    results = json.loads(out)["runs"][0]["results"]
+    lines = [result["locations"][0]["physicalLocation"]["region"]["startLine"] for result in results]
+    assert lines == [2, 5]
+
+
 def test_a_rename_alone_and_a_binary_file_are_not_faults(
     repo: GitRepo, capsys: pytest.CaptureFixture[str]
 ) -> None:
