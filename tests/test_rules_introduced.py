@@ -162,6 +162,19 @@ def test_ruff_reports_added_lines_of_pieces_and_files() -> None:
     assert sorted(str(rule) for rule in rules_of(whole)) == ["ruff/F401", "ruff/F821"]
 
 
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ('cache["x"] = eval(request.args["expr"])', ["ruff/S307"]),
+        ('cache.setdefault("s", pickle.loads(request.data))', ["ruff/S301"]),
+        ("entry = pickle.loads(cache_file.read_bytes())", []),
+    ],
+)
+def test_the_word_cache_hides_only_the_unpickling_of_an_own_one(line: str, rules: list[str]) -> None:
+    """What a request brings is run all the same."""
+    assert rules_of(file_of("a.py", f" import pickle\n+{line}")) == rules
+
+
 def test_a_file_that_does_not_parse_is_found_and_not_called_wholly_read() -> None:
     """The first error on an added line is an issue, an old one a skip alone; a piece of a file is neither."""
     text = "+def f(request):\n+    return eval(request.args['q'])\n+\n+def g(:\n+    pass\n"

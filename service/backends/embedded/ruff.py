@@ -59,6 +59,10 @@ _FILES_PER_CHUNK: Final = 100
 _HARMLESS: Final = re.compile(r"seems safe")
 # ... and so of syntax that a later version of Python has; it reads the file all the same.
 _NEWER: Final = re.compile(r"syntax was added in")
+# What somebody else sends, by its name.
+_FROM_OUTSIDE: Final = re.compile(
+    r"(?i)(?<![a-z])req(?:uest)?(?![a-z])|body|payload|param|cookie|header|upload|recv|socket|message"
+)
 _ONE_NAME: Final = re.compile(r"`([^`]+)`")
 
 
@@ -198,7 +202,7 @@ def _matters(code: str, text: str) -> bool:
     """Weak hashes matter where they protect something, unpickling where it is no own cache."""
     if code == "S324":
         return bool(re.search(r"(?i)passw|token|secret|sign|auth|user|mail|session|\bkey\b", text))
-    return not (code in ("S301", "S307") and re.search(r"(?i)cache", text))
+    return code != "S301" or not re.search(r"(?i)cache", text) or bool(_FROM_OUTSIDE.search(text))
 
 
 def _touched_line(row: dict[str, Any], source: Source, fragment: Fragment) -> int | None:
