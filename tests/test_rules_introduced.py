@@ -175,6 +175,26 @@ def test_the_word_cache_hides_only_the_unpickling_of_an_own_one(line: str, rules
     assert rules_of(file_of("a.py", f" import pickle\n+{line}")) == rules
 
 
+def test_rows_and_prose_are_no_code() -> None:
+    """What is only spoken of is no fault; a secret is one anywhere."""
+    said = '{"text": "allow read, write: if true; and docker volume prune --all --force"}'
+    assert rules_of(file_of("a.rules", f"+{said}"), file_of("run.sh", f"+{said}"))
+    for name in ("rows.jsonl", "rows.csv", "notes.txt", "notes.md"):
+        assert rules_of(file_of(name, f"+{said}")) == []
+        assert rules_of(file_of(name, '+key = "AKIA' + 'Z7Q4K2M9X5T1B8W3"')) == ["secrets/provider-format"]
+
+
+def test_a_loop_past_the_end_names_what_it_runs_over() -> None:
+    """In each of the three ways to ask for a length."""
+    for path, text in (
+        ("a.go", "for i := 0; i <= len(rows); i++ {\n+    use(rows[i])"),
+        ("a.php", "for ($i = 0; $i <= count($rows); $i++) {\n+    use($rows[$i])"),
+        ("a.js", "for (let i = 0; i <= rows.length; i++) {\n+    use(rows[i])"),
+    ):
+        (issue,) = issues_of(change_of(file_of(path, f"+{text}")))
+        assert issue.title == "The loop reads one element past the end of `rows`"
+
+
 def test_a_file_that_does_not_parse_is_found_and_not_called_wholly_read() -> None:
     """The first error on an added line is an issue, an old one a skip alone; a piece of a file is neither."""
     text = "+def f(request):\n+    return eval(request.args['q'])\n+\n+def g(:\n+    pass\n"

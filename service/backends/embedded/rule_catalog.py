@@ -53,7 +53,7 @@ def _of_pack(rule: Rule) -> RuleEntry:
         category=rule.category,
         languages=rule.languages or PACKS[rule.id.split("/")[0]],
         scope=rule.scope,
-        title=re.sub(r"`?\{[A-Z_]+\}`?", "…", rule.title),
+        title=re.sub(r"`?(?:\{[A-Z_]+\})+`?", "…", rule.title),
         why=rule.why,
         fix=rule.fix,
         match=rule.match,
