@@ -158,6 +158,8 @@ def test_a_repository_without_commits(git_repo: GitRepo) -> None:
     assert paths(open_staged(git_repo.path)) == ["a.py"]
     with pytest.raises(ChangeError, match="has no commit yet"):
         open_range(git_repo.path, "HEAD~1..HEAD")
+    with pytest.raises(ChangeError, match="has no commit yet"):
+        open_range(git_repo.path)
 
 
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
@@ -269,6 +271,9 @@ def test_shallow_clone_says_how_to_deepen(git_repo: GitRepo, tmp_path: Path) -> 
     forked(git_repo)
     url = git_repo.path.as_uri()
     git_repo.run("clone", "-q", "--depth=1", "--no-single-branch", url, str(tmp_path / "clone"))
+    for missing in ("HEAD~1..HEAD", f"{'0' * 39}1..HEAD"):
+        with pytest.raises(ChangeError, match="git fetch --unshallow"):
+            open_range(tmp_path / "clone", missing)
     with pytest.raises(ChangeError, match="git fetch --unshallow"):
         open_range(tmp_path / "clone", "origin/main...HEAD")
     with pytest.raises(ChangeError, match="git fetch --deepen=1"):

@@ -162,7 +162,7 @@ def test_an_empty_range_is_clean_and_says_that_there_was_nothing(
         (["--patch", "{broken}"], ("broken.patch", "line")),
         (["--threshold", "severe"], ("severe", "critical")),
         (["--gate", "severe"], ("severe", "critical")),
-        (["--backend", "cloud"], ("cloud", "embedded")),
+        (["--backend", "cloud"], ("terazi: backend: there is no backend `cloud`", "embedded")),
         (["--format", "pdf"], ("pdf", "sarif")),
         (["--output", "{empty}/absent/file"], ("--output", "folder")),
         (["--staged", "--worktree"], ("--staged and --worktree",)),
@@ -173,6 +173,8 @@ def test_an_empty_range_is_clean_and_says_that_there_was_nothing(
         (["..HEAD", "--gate", "low"], ("..HEAD", "empty side", "variable")),
         (["HEAD...", "--gate", "low"], ("HEAD...", "empty side", "variable")),
         (["--deadline", "-1"], ("deadline_s", "greater than 0")),
+        (["--deadline", "inf"], ("deadline_s", "less than or equal")),
+        (["--deadline", "1e12"], ("deadline_s", "less than or equal")),
         (["--deadline", "soon"], ("deadline_s", "soon")),
     ],
 )

@@ -9,6 +9,9 @@ from review_data.errors import ChangeError
 from service.changes.git import Repository
 
 _TRUNKS: Final = ("main", "master", "trunk", "develop")
+_UNSHALLOW: Final = (
+    "get the history with `git fetch --unshallow` (GitLab CI: GIT_DEPTH: 0; GitHub Actions: fetch-depth: 0)"
+)
 
 
 class Comparison(NamedTuple):
@@ -70,8 +73,9 @@ def commit_name(repository: Repository, revision: str) -> str:
     found = repository.find(f"{revision}^{{commit}}")
     if found is not None and found.kind == "commit":
         return found.name
-    if repository.find("HEAD^{commit}", limit=0) is None:
-        raise ChangeError(f"{repository.where}: has no commit yet; commit first, or review with --staged")
+    _need_commit(repository)
+    if repository.shallow and re.search(r"[~^]|^[0-9a-f]{7,64}$", revision):
+        raise ChangeError(f"{repository.where}: `{revision}` is not in this shallow clone; {_UNSHALLOW}")
     remote = f"origin/{revision}"
     known = repository.find(f"{remote}^{{commit}}") is not None
     hint = (
@@ -82,6 +86,11 @@ def commit_name(repository: Repository, revision: str) -> str:
     raise ChangeError(f"{repository.where}: there is no revision `{revision}`; {hint}")
 
 
+def _need_commit(repository: Repository) -> None:
+    if repository.find("HEAD^{commit}", limit=0) is None:
+        raise ChangeError(f"{repository.where}: has no commit yet; commit first, or review with --staged")
+
+
 def merge_base(repository: Repository, left: str, right: str, names: tuple[str, str]) -> str:
     """The best common ancestor; `ChangeError` says how to get it when the clone is shallow."""
     found = repository.program.run("merge-base", left, right).out.split()
@@ -89,10 +98,7 @@ def merge_base(repository: Repository, left: str, right: str, names: tuple[str, 
         return found[0].decode()
     between = f"{repository.where}: `{names[0]}` and `{names[1]}` have no common ancestor"
     if repository.shallow:
-        raise ChangeError(
-            f"{between} in this shallow clone; get the history with `git fetch --unshallow` (GitLab CI: "
-            "GIT_DEPTH: 0; GitHub Actions: fetch-depth: 0)"
-        )
+        raise ChangeError(f"{between} in this shallow clone; {_UNSHALLOW}")
     raise ChangeError(f"{between}; compare them directly with `{names[0]}..{names[1]}`")
 
 
@@ -134,6 +140,7 @@ def trunk(repository: Repository) -> str:
     for name in filter(None, candidates):
         if repository.find(f"{name}^{{commit}}", limit=0) is not None:
             return name
+    _need_commit(repository)
     raise ChangeError(
         f"{repository.where}: there is no branch main, master, trunk or develop to compare with; "
         "name a RANGE such as `BASE..HEAD`"

@@ -48,9 +48,9 @@ COMMANDS: Final[dict[str, Command]] = {
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns 0, 1 (gate), 2 (user's error), 3 (tool's failure) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
-    switch_off()
     if isinstance(sys.stdout, io.TextIOWrapper):  # code in a language that the terminal can't show
         sys.stdout.reconfigure(errors="backslashreplace")
+    switch_off()
     try:
         code = build(next((arg for arg in args if not arg.startswith("-")), None))(
             args, prog_name="terazi", standalone_mode=False
@@ -64,6 +64,8 @@ def main(args: list[str] | None = None) -> int:
         return 141
     except Exception as error:
         return _usage_or_bug(error)
+    if code == 130:  # typer's answer to Ctrl-C
+        return _complain("interrupted", 130)
     return code if isinstance(code, int) else 0
 
 

@@ -64,12 +64,8 @@ def run_command(
     ] = False,
 ) -> int:
     """Review what git says on standard input is being pushed; git calls this."""
-    flags: dict[str, object] = {
-        "hook_block": block,
-        "hook_deadline_s": deadline,
-        "hook_fail": fail and fail.value,
-    }
-    return review_push(read_updates(pre_commit), flags)
+    options = HookOptions(block=block, deadline_s=deadline, fail=fail.value if fail else None)
+    return review_push(read_updates(pre_commit), options.settings())
 
 
 def read_updates(pre_commit: bool) -> tuple[Update, ...]:
