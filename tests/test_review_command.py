@@ -130,11 +130,64 @@ def test_ignored_paths_are_skips_from_flag_and_file(
     repo: GitRepo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`ignore` globs leave files out, with the reason."""
-    repo.commit({"keys.py": KEY, "terazi.toml": 'ignore = ["keys.py"]\n'})
+    repo.commit({"terazi.toml": 'ignore = ["keys.py"]\n'})
+    repo.commit({"keys.py": KEY})
     _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json")
     found = json.loads(out)
     assert found["findings"] == []
     assert [(skip["path"], skip["kind"]) for skip in found["skips"]] == [("keys.py", "ignored")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("terazi.toml", 'ignore = ["*"]\n', "`*`"),
+        (
+            "terazi.toml",
+            'threshold = "critical"\nignore = ["a/"]\n',
+            "`threshold` critical instead of medium",
+        ),
+        ("pyproject.toml", '[tool.terazi]\nignore = ["a.py", "pyproject.toml"]\n', "`a.py`"),
+        (".gitattributes", "*.png binary\n*.py linguist-generated\n", "`*.py`"),
+        (".gitattributes", "* -diff\n", ""),
+    ],
+)
+def test_a_change_does_not_mute_its_own_review(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], name: str, text: str, named: str
+) -> None:
+    """What takes code out of the review is a finding that can't take itself out, or an incomplete review."""
+    repo.commit({name: text, "a.py": "q = eval(input())\n"})
+    code, out, _ = review(capsys, "HEAD~1..HEAD", "--repo", str(repo.path), "--gate", "low", "-f", "json")
+    found = json.loads(out)
+    if not named:
+        assert (code, found["outcome"]) == (3, "failed")
+        return
+    assert code == 1
+    assert main(["review", "HEAD~1..HEAD", "--repo", str(repo.path), "--threshold", "low", "-f", "json"]) == 0
+    (finding,) = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["path"] == name]
+    assert finding["rule"] == "review/loosened"
+    assert named in finding["title"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("terazi.toml", 'ignore = ["*.snap", "a/"]\ngate = "high"\n', 'ignore = ["a/"]\ngate = "low"\n'),
+        ("pyproject.toml", "[tool.ruff]\n", '[tool.ruff]\nline-length = 100\nignore = ["*"]\n'),
+        (".gitattributes", "* text=auto\n", "*.png binary\nyarn.lock -diff\n*.py linguist-generated=false\n"),
+    ],
+)
+def test_a_stricter_review_and_other_settings_are_no_finding(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], name: str, old: str, new: str
+) -> None:
+    """Only what leaves out more is one; so is taking a gate away."""
+    repo.commit({name: old})
+    repo.commit({name: new})
+    where = ("--repo", str(repo.path), "--threshold", "low", "--format", "json")
+    assert json.loads(review(capsys, "HEAD~1..HEAD", *where)[1])["findings"] == []
+    if "gate" in old:
+        repo.commit({name: None})
+        assert paths_of(review(capsys, "HEAD~1..HEAD", *where)[1]) == {name}
 
 
 def test_an_empty_range_is_clean_and_says_that_there_was_nothing(

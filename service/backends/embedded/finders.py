@@ -20,6 +20,7 @@ from service.backends.embedded.hidden_text import hidden_text
 from service.backends.embedded.issues import at_replacement, issue_of
 from service.backends.embedded.matching import Match, Parsed, introduced
 from service.backends.embedded.packs import Rule, packs_for
+from service.backends.embedded.review_settings import review_settings
 from service.backends.embedded.ruff import RuffFinder
 from service.backends.embedded.secrets import exposed_secrets
 from service.backends.embedded.sources import language, source_of
@@ -104,6 +105,7 @@ def embedded_finders() -> tuple[Finder, ...]:
         RuffFinder(),
         FileFinder("secrets", exposed_secrets),
         FileFinder("hidden-text", hidden_text),
+        FileFinder("review-settings", review_settings),
     )
 
 
