@@ -256,6 +256,54 @@ def test_drop_constraint_is_no_order() -> None:
     assert rules_of(file_of("m.sql", '+ALTER TABLE "a" DROP CONSTRAINT "a_fkey";')) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", " def wipe(me, id):\n-    if not me.is_admin:\n-        abort(403)\n     db.delete(id)"),
+        (
+            "a.py",
+            " def wipe(r, id):\n-    if not r.user.is_staff:\n-        raise PermissionDenied\n     go(id)",
+        ),
+        (
+            "a.js",
+            " wipe = (q, res) => {\n-  if (!q.admin) return res.status(403).end();\n   db.remove(q.id);",
+        ),
+        ("a.go", " func wipe() {\n-\tif !ok {\n-\t\tw.WriteHeader(http.StatusForbidden)\n-\t}\n \tgo()"),
+        (
+            "A.java",
+            " void wipe(User me) {\n-    if (!me.admin()) throw new AccessDeniedException();\n     go();",
+        ),
+        ("a.rb", " def destroy\n-    return head(:forbidden) unless me.admin?\n     @post.destroy"),
+        (
+            "a.php",
+            " function destroy($id) {\n-    if (!$me->admin) { abort(403); }\n     Post::destroy($id);",
+        ),
+        (
+            "A.cs",
+            " IActionResult Delete(int id) {\n-    if (!Admin()) return Forbid();\n     _db.Remove(id);",
+        ),
+    ],
+)
+def test_a_refusal_that_goes_alone_is_found(path: str, text: str) -> None:
+    """The action is kept, nothing is added in the check's place."""
+    assert rules_of(file_of(path, text)) == ["any/refusal-removed"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " def wipe(me):\n-    if not me.admin:\n-        abort(403)\n+    may(me)\n     go()",
+        " def wipe(me):\n     if not me.admin:\n-        abort(403)\n+        abort(404)\n     go()",
+        "-def wipe(me, id):\n-    if not me.is_admin:\n-        abort(403)\n-    db.delete(id)\n x = 1",
+    ],
+)
+def test_a_refusal_that_is_replaced_or_goes_with_its_action_is_none(text: str) -> None:
+    """Other words in its place may refuse as well; so does the check in another function of the change."""
+    assert rules_of(file_of("a.py", text)) == []
+    gone = file_of("a.py", " def wipe(me):\n-    if not me.is_admin:\n-        abort(403)\n     go()")
+    assert rules_of(gone, file_of("b.py", "+def ensure(me):\n+    if not me:\n+        abort(403)")) == []
+
+
 def test_decorator_on_new_code_is_no_replacement() -> None:
     """A role check that goes from one endpoint is reported although a new endpoint brings one of its own."""
     file = file_of(
