@@ -27,6 +27,7 @@ COPY --from=build /opt/terazi /opt/terazi
 ENV PATH=/opt/terazi/bin:$PATH \
     HOME=/data \
     PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     TERAZI_HOST=0.0.0.0 \
     TERAZI_PORT=8765 \
     TERAZI_STORE=/data/terazi.db

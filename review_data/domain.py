@@ -292,6 +292,7 @@ class Review(Record):
     below: tuple[Finding, ...] = ()
     suppressed: tuple[Finding, ...] = ()
     skips: tuple[Skip, ...] = ()
+    files: int | None = None  # how many were to be reviewed; None where nobody counted
     backend: str = ""
     provenance: Provenance = Provenance()
     title: str = ""

@@ -22,6 +22,11 @@ _INVISIBLE: Final = (
 _HIDDEN: Final = re.compile(f"[{_BIDI}{_INVISIBLE}]")
 _BIDI_ONLY: Final = re.compile(f"[{_BIDI}]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# Some programs end a line at them, so that a comment before one hides the code after it. A carriage return is
+# one inside a line only, a form feed beside text only: alone on its line it parts pages.
+_BREAKS: Final = re.compile(
+    r"[\x00-\x07\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029]|\r(?!\n|\Z)|\x0c(?=[^\n]*\S)"
+)
 _TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BETWEEN_WORDS: Final = re.compile(r"(?<=\w)(?:[\s_]+|-)(?=\w)")
 # Zero-width joiners are part of many scripts and emoji; a tag sequence is part of some flags.
@@ -106,8 +111,14 @@ _PHRASES: Final = tuple(
 
 
 def hidden_characters(text: str) -> tuple[str, ...]:
-    """`U+XXXX` of each different character that is not seen or reorders text, joiners of scripts left out."""
-    return tuple(dict.fromkeys(f"U+{ord(char):04X}" for char in _HIDDEN.findall(_JOINED.sub("", text))))
+    """`U+XXXX` of each different character that is not seen, reorders text or ends a line inside of it.
+
+    Joiners of scripts, tabs and line ends are left out.
+    """
+    if text.isascii() and text.replace("\t", "").isprintable():
+        return ()
+    found = (*_HIDDEN.findall(_JOINED.sub("", text)), *_BREAKS.findall(text))
+    return tuple(dict.fromkeys(f"U+{ord(char):04X}" for char in found))
 
 
 def reorders(text: str) -> bool:

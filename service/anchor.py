@@ -65,4 +65,4 @@ def _holds(text: str, quote: str) -> bool:
 
 
 def _first_line(quote: str) -> str:
-    return next((line.strip() for line in quote.splitlines() if line.strip()), "")
+    return next((line.strip() for line in quote.split("\n") if line.strip()), "")

@@ -80,6 +80,7 @@ def review(
         findings=rest,
         suppressed=suppressed,
         skips=tuple(sorted(set(gathered.skips), key=_skip_key)),
+        files=len(change.request.files),
         backend=reviewer.name,
         provenance=reviewer.provenance,
         title=change.request.title,
@@ -237,11 +238,13 @@ def outcome_of(findings: Sequence[Finding], skips: Iterable[Skip], succeeded: in
 def exit_code(review: Review, gate: Severity | None) -> int:
     """1 when a finding reaches the gate (hidden or not), else 3 when the tool failed somewhere, else 0.
 
-    A file that is too large or not text makes the outcome `partial`, but is no failure of the tool.
+    A file that is too large or not text makes the outcome `partial`, but is no failure of the tool; where
+    nothing else was reviewed, the review failed.
     """
     if gate is not None and any(f.severity >= gate for f in (*review.findings, *review.below)):
         return 1
-    return 3 if any(skip.kind in _TOOL_FAILURES for skip in review.skips) else 0
+    failed = review.outcome is Outcome.FAILED or any(skip.kind in _TOOL_FAILURES for skip in review.skips)
+    return 3 if failed else 0
 
 
 _TOOL_FAILURES = frozenset({SkipKind.BACKEND_ERROR, SkipKind.UNPARSABLE_REPLY, SkipKind.DEADLINE})

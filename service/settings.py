@@ -13,7 +13,8 @@ import difflib
 import inspect
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -24,6 +25,8 @@ from review_data.domain import Record
 from review_data.errors import SettingsError
 from review_data.severity import Severity
 
+# Ten days: no review takes longer, and the system's clocks can wait for it.
+LONGEST_S: Final = 864_000.0
 USER_ONLY: Final[dict[str, JsonValue]] = {"user_only": True}
 
 
@@ -47,7 +50,7 @@ class Settings(Record):
     """Paths that are not reviewed, as .gitignore patterns."""
     project: str = ""
     """One line about the project, shown to the rater: what it is and who can reach it."""
-    deadline_s: float | None = Field(default=None, gt=0)
+    deadline_s: float | None = Field(default=None, gt=0, le=LONGEST_S)
     """Seconds after which what is not reviewed yet is recorded as skipped."""
     endpoint: str = Field(default="http://127.0.0.1:8000/v1", json_schema_extra=USER_ONLY)
     """URL of the OpenAI-compatible server that the endpoint backend asks."""
@@ -55,7 +58,7 @@ class Settings(Record):
     """The endpoint's name for the model; empty means the only base model that it serves."""
     adapter: str = Field(default="", json_schema_extra=USER_ONLY)
     """The endpoint's name for the LoRA adapter; empty means the model without one."""
-    endpoint_timeout_s: float = Field(default=120.0, gt=0, json_schema_extra=USER_ONLY)
+    endpoint_timeout_s: float = Field(default=120.0, gt=0, le=LONGEST_S, json_schema_extra=USER_ONLY)
     """Seconds that one request to the endpoint may take."""
     endpoint_concurrency: int = Field(default=16, ge=1, le=512, json_schema_extra=USER_ONLY)
     """Requests that may run on the endpoint at once."""
@@ -79,7 +82,7 @@ class Settings(Record):
     """Megabytes of language models' replies to keep for the next review; 0 keeps none."""
     hook_block: Severity | None = None
     """The hook stops a push when a finding is at least this severe; `none` only warns."""
-    hook_deadline_s: float = Field(default=20.0, gt=0)
+    hook_deadline_s: float = Field(default=20.0, gt=0, le=LONGEST_S)
     """Seconds the hook may take before the push goes on."""
     hook_fail: Literal["open", "closed"] = "open"
     """What the hook does when it could not review: let the push go on, or stop it."""
@@ -101,9 +104,9 @@ class Settings(Record):
     """Largest request body that the server reads."""
     requests_at_once: int = Field(default=64, ge=1, json_schema_extra=USER_ONLY)
     """Requests that the server works on at once; beyond it, it answers 429."""
-    client_timeout_s: float = Field(default=20.0, gt=0, json_schema_extra=USER_ONLY)
+    client_timeout_s: float = Field(default=20.0, gt=0, le=LONGEST_S, json_schema_extra=USER_ONLY)
     """Seconds that a client may take to send its request."""
-    review_limit_s: float = Field(default=600.0, gt=0, json_schema_extra=USER_ONLY)
+    review_limit_s: float = Field(default=600.0, gt=0, le=LONGEST_S, json_schema_extra=USER_ONLY)
     """Seconds that one review may take on the server."""
     retention_days: int = Field(default=90, ge=0, json_schema_extra=USER_ONLY)
     """Days that the server keeps reviews on which nobody gave a verdict; 0 keeps them."""
@@ -113,7 +116,7 @@ class Settings(Record):
     @field_validator("gate", "hook_block", mode="before")
     @classmethod
     def _none_by_name(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip().lower() in ("none", "") else value
+        return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
     @field_validator("threshold", "gate", "hook_block", mode="before")
     @classmethod
@@ -182,6 +185,22 @@ def resolve(
             values.update(checked)
             origins.update({key: _origin(layer, key) for key in checked})
     return Resolved(Settings.model_validate(values), origins)
+
+
+def raw_value(key: str, flags: Mapping[str, object], folder: Path) -> object:
+    """One setting as it is written, unchecked, for when the settings can't be resolved; None: nowhere."""
+    layers: tuple[Callable[[], Layer | None], ...] = (
+        lambda: flag_layer(flags),
+        lambda: environment_layer(os.environ),
+        lambda: repository_layer(folder),
+        lambda: user_layer(os.environ),
+    )
+    for read in layers:
+        with suppress(SettingsError):
+            layer = read()
+            if layer is not None and key in layer.values:
+                return layer.values[key]
+    return None
 
 
 def check_layer(layer: Layer) -> dict[str, object]:

@@ -68,6 +68,28 @@ def test_a_plain_name_means_its_merge_base(
     assert paths(open_range(git_repo.path, name)) == reviewed
 
 
+@pytest.mark.parametrize("name", ["", "HEAD", "@{u}", "origin/main"])
+def test_a_trunk_that_parted_from_its_upstream_is_reviewed_itself(
+    git_repo: GitRepo, tmp_path: Path, name: str
+) -> None:
+    """Ahead and behind: what was committed here counts, not what came to the remote; behind alone, that."""
+    git_repo.commit({"shared.py": "a = 1\n"})
+    git_repo.run("clone", "-q", str(git_repo.path), str(tmp_path / "clone"))
+    git_repo.commit({"theirs.py": "t = 1\n"})
+    clone = GitRepo(tmp_path / "clone")
+    clone.run("fetch", "-q")
+    assert paths(open_range(clone.path, name)) == ["theirs.py"]
+    clone.commit({"ours.py": "o = 1\n"})
+    assert paths(open_range(clone.path, name)) == ["ours.py"]
+
+
+def test_a_branch_without_upstream_is_said(git_repo: GitRepo) -> None:
+    """git itself gives up on `@{u}` there."""
+    git_repo.commit({"a.py": "a = 1\n"})
+    with pytest.raises(ChangeError, match=r"there is no revision `@\{u\}`"):
+        open_range(git_repo.path, "@{u}")
+
+
 def test_whole_files_are_at_hand_on_both_sides(git_repo: GitRepo) -> None:
     """The snapshot reads before and after, by the old and the new path of a renamed file."""
     text = "".join(f"line {n}\n" for n in range(30))
@@ -136,6 +158,8 @@ def test_a_repository_without_commits(git_repo: GitRepo) -> None:
     assert paths(open_staged(git_repo.path)) == ["a.py"]
     with pytest.raises(ChangeError, match="has no commit yet"):
         open_range(git_repo.path, "HEAD~1..HEAD")
+    with pytest.raises(ChangeError, match="has no commit yet"):
+        open_range(git_repo.path)
 
 
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
@@ -247,6 +271,9 @@ def test_shallow_clone_says_how_to_deepen(git_repo: GitRepo, tmp_path: Path) -> 
     forked(git_repo)
     url = git_repo.path.as_uri()
     git_repo.run("clone", "-q", "--depth=1", "--no-single-branch", url, str(tmp_path / "clone"))
+    for missing in ("HEAD~1..HEAD", f"{'0' * 39}1..HEAD"):
+        with pytest.raises(ChangeError, match="git fetch --unshallow"):
+            open_range(tmp_path / "clone", missing)
     with pytest.raises(ChangeError, match="git fetch --unshallow"):
         open_range(tmp_path / "clone", "origin/main...HEAD")
     with pytest.raises(ChangeError, match="git fetch --deepen=1"):

@@ -56,7 +56,7 @@ def test_a_long_review_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_interrupting_ends_at_once(tmp_path: Path) -> None:
-    """Ctrl-C during a request: exit code 130, nothing waits for the server, the connection is closed."""
+    """Ctrl-C during a request: said, exit code 130, none waits for the server, the connection is closed."""
     begun, over = threading.Event(), threading.Event()
 
     def never(_: Asked) -> None:
@@ -86,7 +86,7 @@ def test_interrupting_ends_at_once(tmp_path: Path) -> None:
         )
         assert begun.wait(60)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output, said = process.communicate(timeout=20)
         over.set()
     assert process.returncode == 130
-    assert output == ""
+    assert (output, said) == ("", "terazi: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_protocol_lines_are_read_from_their_end() -> None:
     assert second.is_deletion
     assert not second.is_new
     assert parse_updates("") == ()
+    odd = f"refs/heads/a\u2028b\x85c {ONE} refs/heads/a\u2028b\x85c {'0' * 40}\n"
+    assert [update.name for update in parse_updates(odd)] == ["a\u2028b\x85c"]
 
 
 @pytest.mark.parametrize("line", ["nonsense", f"refs/heads/x {ONE} refs/heads/x", f"a b c {ONE}"])
@@ -85,7 +88,20 @@ def test_install_is_repeatable_and_uninstall_leaves_nothing(site: Site) -> None:
     assert "[ closed = open ]" in text
     assert hook.stat().st_mode & 0o777 == 0o755
     assert not (hook.parent / PREVIOUS).exists()
-    assert any("Installed" in line for line in status(site.work))
+    assert status(site.work) == [
+        f"Installed: {hook}",
+        "Stops a push at: high",
+        "Takes at most: 5 s",
+        "When it can't review: stops the push",
+    ]
+    (site.work / "terazi.toml").write_text("hook_deadline_s = 7\n")
+    install(site.work, HookOptions())
+    assert "Takes at most: 7 s" in status(site.work)
+    (site.work / "terazi.toml").write_text("hook_deadline_s = 1e300\n")
+    assert "hook_deadline_s" in status(site.work)[-1]
+    (site.work / "terazi.toml").unlink()
+    with pytest.raises(UserError, match="hook_deadline_s"):
+        install(site.work, HookOptions(deadline_s=math.inf))
     assert uninstall(site.work) == [f"Removed {hook}."]
     assert "Not installed" in status(site.work)[0]
     assert "no hook" in uninstall(site.work)[0]

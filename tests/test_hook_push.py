@@ -179,6 +179,16 @@ def test_what_can_t_be_reviewed_is_loud_and_goes_on_unless_closed(site: Site) ->
     assert done.returncode == 0
     assert "NOT REVIEWED" in done.stderr
     assert "threshold" in done.stderr
+    assert "goes on although" in done.stderr
+    user = site.home / "user.toml"
+    user.write_text('hook_fail = "closed"\n')
+    for closed in ({"TERAZI_HOOK_FAIL": "closed"}, {"TERAZI_CONFIG": str(user)}):
+        done = site.push("main", "--dry-run", **closed)
+        assert done.returncode == 1
+        assert "PUSH STOPPED" in done.stderr
+    (site.work / "terazi.toml").write_text('thresold = "low"\nhook_fail = "closed"\n')
+    assert site.push("main", "--dry-run").returncode == 1
+    assert site.push("main", "--dry-run", TERAZI_HOOK_FAIL="open").returncode == 0
     (site.work / "terazi.toml").unlink()
     done = site.push("main", "--dry-run", TERAZI_BACKEND="nonsense")
     assert done.returncode == 0
@@ -195,6 +205,18 @@ def test_what_can_t_be_reviewed_is_loud_and_goes_on_unless_closed(site: Site) ->
     assert "not found with /gone/python" in done.stderr
     hook.write_text(hook.read_text().replace("[ open = open ]", "[ closed = open ]"))
     assert site.push("main", "--dry-run", PATH=path).returncode == 1
+
+
+def test_closed_stops_what_is_not_wholly_reviewed(site: Site) -> None:
+    """A file above the limit is said; open pushes it, closed does not, alone or beside a reviewed one."""
+    big = "x = 1\n" * (2 << 20)
+    for path, text, loud in (("big.py", big, "REVIEW FAILED"), ("fine.py", "y = 1\n", "INCOMPLETE REVIEW")):
+        site.commit(path, text)
+        for fail, code in (("open", 0), ("closed", 1)):
+            done = site.push("main", "--dry-run", TERAZI_HOOK_FAIL=fail)
+            assert done.returncode == code, done.stderr
+            assert loud in done.stderr
+            assert "NOT REVIEWED: main: 1 part of the change" in done.stderr
 
 
 def test_code_of_the_pushed_repository_is_not_imported(site: Site) -> None:

@@ -56,6 +56,24 @@ def test_every_way_to_name_a_change_finds_the_secret(
     assert paths_of(review(capsys, "--patch", str(patch), "--format", "json")[1]) == {"keys.py"}
 
 
+def test_a_review_leaves_no_trace_and_asks_nobody(repo: GitRepo, tmp_path: Path) -> None:
+    """Nothing is written to the home, cache and temporary folders: no library reports that it was used."""
+    repo.commit({"tool.py": FAULT})
+    places = {name: tmp_path / name for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")}
+    for place in places.values():
+        place.mkdir()
+    kept = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli.main", "review", "--repo", str(repo.path), "--commit", "HEAD"],
+        capture_output=True,
+        text=True,
+        env={**kept, **{name: str(place) for name, place in places.items()}},
+        check=True,
+    )
+    assert "tool.py:5" in done.stdout
+    assert [str(left) for place in places.values() for left in place.rglob("*")] == []
+
+
 def test_a_patch_comes_in_on_standard_input(
     repo: GitRepo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +93,17 @@ def test_the_gate_sets_the_exit_code(repo: GitRepo, capsys: pytest.CaptureFixtur
     assert review(capsys, *where, "--gate", "low", "--threshold", "critical")[0] == 1
     repo.commit({"fine.py": "x = 1\n"})
     assert review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--gate", "low")[0] == 0
+
+
+def test_a_review_of_nothing_is_no_success(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file above the limit alone: the review failed, 3; beside a reviewed one it is partial, 0."""
+    repo.write({"big.py": b"x = 1\n" * (2 << 20)})
+    where = ("--repo", str(repo.path), "--gate", "low")
+    code, out, _ = review(capsys, *where)
+    assert (code, out.startswith("REVIEW FAILED")) == (3, True)
+    repo.write({"fine.py": "x = 1\n"})
+    code, out, _ = review(capsys, *where)
+    assert (code, out.startswith("INCOMPLETE REVIEW")) == (0, True)
 
 
 def test_the_secret_itself_is_never_printed(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,17 +130,76 @@ def test_ignored_paths_are_skips_from_flag_and_file(
     repo: GitRepo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`ignore` globs leave files out, with the reason."""
-    repo.commit({"keys.py": KEY, "terazi.toml": 'ignore = ["keys.py"]\n'})
+    repo.commit({"terazi.toml": 'ignore = ["keys.py"]\n'})
+    repo.commit({"keys.py": KEY})
     _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json")
     found = json.loads(out)
     assert found["findings"] == []
     assert [(skip["path"], skip["kind"]) for skip in found["skips"]] == [("keys.py", "ignored")]
 
 
-def test_an_empty_range_is_clean(repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing changed, nothing found, exit 0."""
+@pytest.mark.parametrize(
+    ("name", "text", "named"),
+    [
+        ("terazi.toml", 'ignore = ["*"]\n', "`*`"),
+        (
+            "terazi.toml",
+            'threshold = "critical"\nignore = ["a/"]\n',
+            "`threshold` critical instead of medium",
+        ),
+        ("pyproject.toml", '[tool.terazi]\nignore = ["a.py", "pyproject.toml"]\n', "`a.py`"),
+        (".gitattributes", "*.png binary\n*.py linguist-generated\n", "`*.py`"),
+        (".gitattributes", "* -diff\n", ""),
+    ],
+)
+def test_a_change_does_not_mute_its_own_review(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], name: str, text: str, named: str
+) -> None:
+    """What takes code out of the review is a finding that can't take itself out, or an incomplete review."""
+    repo.commit({name: text, "a.py": "q = eval(input())\n"})
+    code, out, _ = review(capsys, "HEAD~1..HEAD", "--repo", str(repo.path), "--gate", "low", "-f", "json")
+    found = json.loads(out)
+    if not named:
+        assert (code, found["outcome"]) == (3, "failed")
+        return
+    assert code == 1
+    assert main(["review", "HEAD~1..HEAD", "--repo", str(repo.path), "--threshold", "low", "-f", "json"]) == 0
+    (finding,) = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["path"] == name]
+    assert finding["rule"] == "review/loosened"
+    assert named in finding["title"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("terazi.toml", 'ignore = ["*.snap", "a/"]\ngate = "high"\n', 'ignore = ["a/"]\ngate = "low"\n'),
+        ("pyproject.toml", "[tool.ruff]\n", '[tool.ruff]\nline-length = 100\nignore = ["*"]\n'),
+        (".gitattributes", "* text=auto\n", "*.png binary\nyarn.lock -diff\n*.py linguist-generated=false\n"),
+    ],
+)
+def test_a_stricter_review_and_other_settings_are_no_finding(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], name: str, old: str, new: str
+) -> None:
+    """Only what leaves out more is one; so is taking a gate away."""
+    repo.commit({name: old})
+    repo.commit({name: new})
+    where = ("--repo", str(repo.path), "--threshold", "low", "--format", "json")
+    assert json.loads(review(capsys, "HEAD~1..HEAD", *where)[1])["findings"] == []
+    if "gate" in old:
+        repo.commit({name: None})
+        assert paths_of(review(capsys, "HEAD~1..HEAD", *where)[1]) == {name}
+
+
+def test_an_empty_range_is_clean_and_says_that_there_was_nothing(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing changed, nothing found, exit 0; the headline is not that of a change that was looked at."""
     code, out, _ = review(capsys, "HEAD..HEAD", "--repo", str(repo.path), "--format", "json")
     assert (code, json.loads(out)["outcome"]) == (0, "clean")
+    assert review(capsys, "..HEAD", "--repo", str(repo.path))[1].startswith("Nothing to review: the change")
+    repo.commit({"poetry.lock": "x\n"})
+    _, out, _ = review(capsys, "--commit", "HEAD", "--repo", str(repo.path))
+    assert out.startswith("Nothing to review: every file of the change is left out.")
 
 
 @pytest.mark.parametrize(
@@ -127,11 +215,19 @@ def test_an_empty_range_is_clean(repo: GitRepo, capsys: pytest.CaptureFixture[st
         (["--patch", "{broken}"], ("broken.patch", "line")),
         (["--threshold", "severe"], ("severe", "critical")),
         (["--gate", "severe"], ("severe", "critical")),
-        (["--backend", "cloud"], ("cloud", "embedded")),
+        (["--backend", "cloud"], ("terazi: backend: there is no backend `cloud`", "embedded")),
         (["--format", "pdf"], ("pdf", "sarif")),
         (["--output", "{empty}/absent/file"], ("--output", "folder")),
         (["--staged", "--worktree"], ("--staged and --worktree",)),
+        ([""], ("RANGE", "empty", "variable")),
+        (["--commit", " "], ("--commit", "empty", "variable")),
+        (["--patch", ""], ("--patch", "empty", "variable")),
+        (["--gate", ""], ("`gate` can't be ''", "critical")),
+        (["..HEAD", "--gate", "low"], ("..HEAD", "empty side", "variable")),
+        (["HEAD...", "--gate", "low"], ("HEAD...", "empty side", "variable")),
         (["--deadline", "-1"], ("deadline_s", "greater than 0")),
+        (["--deadline", "inf"], ("deadline_s", "less than or equal")),
+        (["--deadline", "1e12"], ("deadline_s", "less than or equal")),
         (["--deadline", "soon"], ("deadline_s", "soon")),
     ],
 )
@@ -173,6 +269,34 @@ def test_a_closed_pipe_is_no_traceback(repo: GitRepo) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("sign", ["\r", "\x0b", "\x1c", "\u2028", "\x0c"])
+def test_a_control_character_hides_no_code(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str], sign: str
+) -> None:
+    """What ends a line for a compiler or an editor, but not for git, makes the line a finding."""
+    repo.commit(
+        {"n.js": f"// note{sign}eval(location.hash)\n", "n.py": f"x = 1\n# note{sign}q = eval(input())\n"}
+    )
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json", "-v")
+    findings = json.loads(out)["findings"]
+    assert {(finding["path"], finding["line"]) for finding in findings} == {("n.js", 1), ("n.py", 2)}
+    assert {finding["category"] for finding in findings} == {"security"}
+    repo.commit({"crlf.py": "x = 1\r\n\x0c\r\n\ty = 'é'\r\n"})
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "json")
+    assert json.loads(out)["findings"] == []
+
+
+def test_a_carriage_return_is_a_line_end_to_the_finders(
+    repo: GitRepo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The code after it is judged on the line that git gives it, and lines below keep their numbers."""
+    repo.commit({"n.py": "import pickle\n# note\rq = eval(input())\n\n\nr = eval(input())\n"})
+    _, out, _ = review(capsys, "--repo", str(repo.path), "--commit", "HEAD", "--format", "sarif")
+    results = json.loads(out)["runs"][0]["results"]
+    lines = [result["locations"][0]["physicalLocation"]["region"]["startLine"] for result in results]
+    assert lines == [2, 5]
 
 
 def test_a_rename_alone_and_a_binary_file_are_not_faults(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from review_data.domain import FileChange, FileStatus, Issue, MergeRequest, Side
+from review_data.domain import FileChange, FileStatus, Issue, MergeRequest, Side, Skip
 from review_data.errors import BackendError
 from service.backends.embedded import ruff
 from service.backends.embedded.finders import FileFinder, embedded_finders
@@ -162,6 +162,60 @@ def test_ruff_reports_added_lines_of_pieces_and_files() -> None:
     assert sorted(str(rule) for rule in rules_of(whole)) == ["ruff/F401", "ruff/F821"]
 
 
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ('cache["x"] = eval(request.args["expr"])', ["ruff/S307"]),
+        ('cache.setdefault("s", pickle.loads(request.data))', ["ruff/S301"]),
+        ("entry = pickle.loads(cache_file.read_bytes())", []),
+    ],
+)
+def test_the_word_cache_hides_only_the_unpickling_of_an_own_one(line: str, rules: list[str]) -> None:
+    """What a request brings is run all the same."""
+    assert rules_of(file_of("a.py", f" import pickle\n+{line}")) == rules
+
+
+def test_rows_and_prose_are_no_code() -> None:
+    """What is only spoken of is no fault; a secret is one anywhere."""
+    said = '{"text": "allow read, write: if true; and docker volume prune --all --force"}'
+    assert rules_of(file_of("a.rules", f"+{said}"), file_of("run.sh", f"+{said}"))
+    for name in ("rows.jsonl", "rows.csv", "notes.txt", "notes.md"):
+        assert rules_of(file_of(name, f"+{said}")) == []
+        assert rules_of(file_of(name, '+key = "AKIA' + 'Z7Q4K2M9X5T1B8W3"')) == ["secrets/provider-format"]
+
+
+def test_a_loop_past_the_end_names_what_it_runs_over() -> None:
+    """In each of the three ways to ask for a length."""
+    for path, text in (
+        ("a.go", "for i := 0; i <= len(rows); i++ {\n+    use(rows[i])"),
+        ("a.php", "for ($i = 0; $i <= count($rows); $i++) {\n+    use($rows[$i])"),
+        ("a.js", "for (let i = 0; i <= rows.length; i++) {\n+    use(rows[i])"),
+    ):
+        (issue,) = issues_of(change_of(file_of(path, f"+{text}")))
+        assert issue.title == "The loop reads one element past the end of `rows`"
+
+
+def test_a_file_that_does_not_parse_is_found_and_not_called_wholly_read() -> None:
+    """The first error on an added line is an issue, an old one a skip alone; a piece of a file is neither."""
+    text = "+def f(request):\n+    return eval(request.args['q'])\n+\n+def g(:\n+    pass\n"
+    new = file_of("a.py", text).model_copy(update={"status": FileStatus.ADDED})
+    (issue,), (skip,) = found_by_ruff(new)
+    assert (issue.rule, issue.line) == ("ruff/invalid-syntax", 4)
+    assert (skip.path, skip.line, skip.is_failure) == ("a.py", 4, True)
+    old = file_of("a.py", ' print "x"\n+y = 1\n').model_copy(update={"status": FileStatus.ADDED})
+    assert [len(found) for found in found_by_ruff(old)] == [0, 1]
+    assert found_by_ruff(file_of("a.py", text, start=30)) == ((), ())
+    later = file_of("a.py", "+try:\n+    f()\n+except A, B:\n+    pass\n")
+    assert found_by_ruff(later.model_copy(update={"status": FileStatus.ADDED}))[1] == ()
+
+
+def found_by_ruff(file: FileChange) -> tuple[tuple[Issue, ...], tuple[Skip, ...]]:
+    """What ruff's finder says of one file."""
+    finder = ruff.RuffFinder()
+    found = finder.find(finder.plan(change_of(file)).chunks[0])
+    return found.issues, found.skips
+
+
 def test_ruff_missing_is_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ruff its finder raises a BackendError that says what to do; the others still answer."""
     monkeypatch.setattr("ruff.find_ruff_bin", lambda: "/nowhere/ruff")
@@ -200,6 +254,54 @@ def test_orders_and_hidden_characters() -> None:
 def test_drop_constraint_is_no_order() -> None:
     """SQL's own words do not address anybody."""
     assert rules_of(file_of("m.sql", '+ALTER TABLE "a" DROP CONSTRAINT "a_fkey";')) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.py", " def wipe(me, id):\n-    if not me.is_admin:\n-        abort(403)\n     db.delete(id)"),
+        (
+            "a.py",
+            " def wipe(r, id):\n-    if not r.user.is_staff:\n-        raise PermissionDenied\n     go(id)",
+        ),
+        (
+            "a.js",
+            " wipe = (q, res) => {\n-  if (!q.admin) return res.status(403).end();\n   db.remove(q.id);",
+        ),
+        ("a.go", " func wipe() {\n-\tif !ok {\n-\t\tw.WriteHeader(http.StatusForbidden)\n-\t}\n \tgo()"),
+        (
+            "A.java",
+            " void wipe(User me) {\n-    if (!me.admin()) throw new AccessDeniedException();\n     go();",
+        ),
+        ("a.rb", " def destroy\n-    return head(:forbidden) unless me.admin?\n     @post.destroy"),
+        (
+            "a.php",
+            " function destroy($id) {\n-    if (!$me->admin) { abort(403); }\n     Post::destroy($id);",
+        ),
+        (
+            "A.cs",
+            " IActionResult Delete(int id) {\n-    if (!Admin()) return Forbid();\n     _db.Remove(id);",
+        ),
+    ],
+)
+def test_a_refusal_that_goes_alone_is_found(path: str, text: str) -> None:
+    """The action is kept, nothing is added in the check's place."""
+    assert rules_of(file_of(path, text)) == ["any/refusal-removed"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " def wipe(me):\n-    if not me.admin:\n-        abort(403)\n+    may(me)\n     go()",
+        " def wipe(me):\n     if not me.admin:\n-        abort(403)\n+        abort(404)\n     go()",
+        "-def wipe(me, id):\n-    if not me.is_admin:\n-        abort(403)\n-    db.delete(id)\n x = 1",
+    ],
+)
+def test_a_refusal_that_is_replaced_or_goes_with_its_action_is_none(text: str) -> None:
+    """Other words in its place may refuse as well; so does the check in another function of the change."""
+    assert rules_of(file_of("a.py", text)) == []
+    gone = file_of("a.py", " def wipe(me):\n-    if not me.is_admin:\n-        abort(403)\n     go()")
+    assert rules_of(gone, file_of("b.py", "+def ensure(me):\n+    if not me:\n+        abort(403)")) == []
 
 
 def test_decorator_on_new_code_is_no_replacement() -> None:

@@ -21,6 +21,7 @@ from review_data.jsonl import write_atomically
 from review_data.rater_input import RaterInput
 from service.backends.embedded.encoding import Encoder
 from service.backends.embedded.severity_model import Manifest, SeverityModel
+from service.telemetry import switch_off
 
 OPSET = 17
 LARGEST_BYTES = 25_000_000
@@ -29,6 +30,7 @@ MIGRATION = 0.7
 
 def export_onnx(net: Any, folder: Path) -> None:
     """Writes `model.onnx` (int8): ids and token types (batch, length) to logits (batch, 3), no padding."""
+    switch_off()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -39,8 +39,8 @@ def open_reviewer(settings: Settings) -> Reviewer:
     """The finders and the rater that the settings name; `SettingsError` for an unknown name."""
     finder_names = settings.finders or (settings.backend,)
     rater_name = settings.rater or settings.backend
-    loaders = {name: _lookup(name, "finders") for name in finder_names} | {
-        rater_name: _lookup(rater_name, "rater")
+    loaders = {name: _lookup(name, "finders" if settings.finders else "backend") for name in finder_names} | {
+        rater_name: _lookup(rater_name, "rater" if settings.rater else "backend")
     }
     opened = {name: loader(settings) for name, loader in loaders.items()}
     finders = tuple(finder for name in dict.fromkeys(finder_names) for finder in opened[name].finders)
@@ -57,7 +57,9 @@ def open_reviewer(settings: Settings) -> Reviewer:
 
 def open_rater(settings: Settings) -> Rater:
     """The rater alone, for issues that somebody else found."""
-    return _lookup(settings.rater or settings.backend, "rater")(settings).rater
+    return _lookup(settings.rater or settings.backend, "rater" if settings.rater else "backend")(
+        settings
+    ).rater
 
 
 def start_rater(settings: Settings) -> None:

@@ -30,7 +30,7 @@ def enclosing(file: FileChange, snapshot: Snapshot) -> Mapping[int, str]:
     text = snapshot.read(file.path, Side.NEW)
     if text is None:
         return {}
-    rows = text.splitlines()
+    rows = text.split("\n")
     found = {hunk.new_start: heads_above(rows, hunk.new_start) for hunk in file.hunks}
     return {start: " > ".join(heads) for start, heads in found.items() if heads}
 

@@ -125,6 +125,11 @@ class Repository:
         """The object that `name` (any revision syntax) leads to, None when there is none."""
         if "\n" in name or "\0" in name:
             return None
+        if "@{" in name:  # at `@{upstream}` of a branch that has none, cat-file ends
+            answer = self.program.run("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+            name = answer.out.decode().strip()
+        if not name:
+            return None
         with self._lock:
             if self._objects is None:
                 self._objects = self.program.start("cat-file", "--batch")

@@ -9,6 +9,9 @@ from review_data.errors import ChangeError
 from service.changes.git import Repository
 
 _TRUNKS: Final = ("main", "master", "trunk", "develop")
+_UNSHALLOW: Final = (
+    "get the history with `git fetch --unshallow` (GitLab CI: GIT_DEPTH: 0; GitHub Actions: fetch-depth: 0)"
+)
 
 
 class Comparison(NamedTuple):
@@ -25,7 +28,8 @@ def range_ends(repository: Repository, text: str) -> Comparison:
     """`A..B` compares A with B, `A...B` their merge base with B; an empty side is HEAD.
 
     A plain name is compared with HEAD from their merge base. HEAD is reviewed, unless it is an ancestor of
-    the name, or the trunk that the name left. An empty text, HEAD and its own branch mean the trunk.
+    the name, or the trunk that the name left (a name for the trunk's own place on the remote left nothing).
+    An empty text, HEAD and its own branch mean the trunk.
     """
     dots = "..." if "..." in text else ".." if ".." in text else ""
     if not dots:
@@ -46,9 +50,16 @@ def _plain_ends(repository: Repository, name: str) -> Comparison:
         name = trunk(repository)
     named, head = commit_name(repository, name), commit_name(repository, "HEAD")
     base = merge_base(repository, named, head, (name, "HEAD"))
-    if base == head or (branch in _TRUNKS and base != named):
+    if base == head or (branch in _TRUNKS and base != named and not _is_trunk(repository, named)):
         return Comparison(base, named, branch or "HEAD", name, named)
     return Comparison(base, head, name, branch or "HEAD", head)
+
+
+def _is_trunk(repository: Repository, commit: str) -> bool:
+    """Whether the trunk, or what HEAD's branch is pushed to, stands on the commit."""
+    names = (trunk(repository), "@{upstream}")
+    found = (repository.find(f"{name}^{{commit}}", limit=0) for name in names)
+    return any(each is not None and each.name == commit for each in found)
 
 
 def _tree_name(repository: Repository, name: str) -> str:
@@ -62,8 +73,9 @@ def commit_name(repository: Repository, revision: str) -> str:
     found = repository.find(f"{revision}^{{commit}}")
     if found is not None and found.kind == "commit":
         return found.name
-    if repository.find("HEAD^{commit}", limit=0) is None:
-        raise ChangeError(f"{repository.where}: has no commit yet; commit first, or review with --staged")
+    _need_commit(repository)
+    if repository.shallow and re.search(r"[~^]|^[0-9a-f]{7,64}$", revision):
+        raise ChangeError(f"{repository.where}: `{revision}` is not in this shallow clone; {_UNSHALLOW}")
     remote = f"origin/{revision}"
     known = repository.find(f"{remote}^{{commit}}") is not None
     hint = (
@@ -74,6 +86,11 @@ def commit_name(repository: Repository, revision: str) -> str:
     raise ChangeError(f"{repository.where}: there is no revision `{revision}`; {hint}")
 
 
+def _need_commit(repository: Repository) -> None:
+    if repository.find("HEAD^{commit}", limit=0) is None:
+        raise ChangeError(f"{repository.where}: has no commit yet; commit first, or review with --staged")
+
+
 def merge_base(repository: Repository, left: str, right: str, names: tuple[str, str]) -> str:
     """The best common ancestor; `ChangeError` says how to get it when the clone is shallow."""
     found = repository.program.run("merge-base", left, right).out.split()
@@ -81,10 +98,7 @@ def merge_base(repository: Repository, left: str, right: str, names: tuple[str, 
         return found[0].decode()
     between = f"{repository.where}: `{names[0]}` and `{names[1]}` have no common ancestor"
     if repository.shallow:
-        raise ChangeError(
-            f"{between} in this shallow clone; get the history with `git fetch --unshallow` (GitLab CI: "
-            "GIT_DEPTH: 0; GitHub Actions: fetch-depth: 0)"
-        )
+        raise ChangeError(f"{between} in this shallow clone; {_UNSHALLOW}")
     raise ChangeError(f"{between}; compare them directly with `{names[0]}..{names[1]}`")
 
 
@@ -126,6 +140,7 @@ def trunk(repository: Repository) -> str:
     for name in filter(None, candidates):
         if repository.find(f"{name}^{{commit}}", limit=0) is not None:
             return name
+    _need_commit(repository)
     raise ChangeError(
         f"{repository.where}: there is no branch main, master, trunk or develop to compare with; "
         "name a RANGE such as `BASE..HEAD`"

@@ -42,11 +42,7 @@ def select(
         own = attributes.get(file.path, {})
         reason = (
             _by_mode(file)
-            or (
-                is_ignored(file.path)
-                and (SkipKind.IGNORED, "matches an `ignore` pattern of the configuration")
-            )
-            or _by_attribute(own)
+            or (not _decides(file, snapshot) and (_by_pattern(is_ignored(file.path)) or _by_attribute(own)))
             or _by_name(file, own)
             or _known(known.get(file.path))
             or _by_change(file, own)
@@ -65,6 +61,18 @@ def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     from pathspec import GitIgnoreSpec
 
     return GitIgnoreSpec.from_lines(patterns).match_file
+
+
+def _decides(file: FileChange, snapshot: Snapshot) -> bool:
+    """Whether the file says what is reviewed: it can't leave itself out."""
+    name = PurePosixPath(file.path).name
+    if name == "pyproject.toml":
+        return "[tool.terazi]" in (snapshot.read(file.path, Side.NEW) or "")
+    return name in ("terazi.toml", ".gitattributes")
+
+
+def _by_pattern(ignored: bool) -> Reason:
+    return (SkipKind.IGNORED, "matches an `ignore` pattern of the configuration") if ignored else None
 
 
 def _by_mode(file: FileChange) -> Reason:
@@ -108,6 +116,8 @@ def _known(skip: Skip | None) -> Reason:
 
 def _by_change(file: FileChange, attributes: Attributes) -> Reason:
     if file.binary:
+        if PurePosixPath(file.path).name == ".gitattributes":
+            return SkipKind.UNDECODABLE, "says what is reviewed, and marks itself as binary"
         marked = _is(attributes, "diff", False)
         return SkipKind.BINARY, "is marked -diff in .gitattributes" if marked else "is binary"
     if file.added or file.removed:

@@ -7,6 +7,7 @@ input, and put back on removal.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from review_data.domain import Record
-from review_data.errors import UserError
+from review_data.errors import SettingsError, UserError
 from review_data.severity import Severity
 from service.changes.git import open_repository
-from service.settings import resolve
+from service.settings import check_layer, flag_layer, resolve
 
 HOOK_ID: Final = "terazi-hook-5f2c9a71"
 PREVIOUS: Final = "pre-push.terazi-previous"
+_FLAGS: Final = {"--block": "hook_block", "--deadline": "hook_deadline_s", "--fail": "hook_fail"}
 
 
 class HookOptions(Record):
@@ -33,8 +35,12 @@ class HookOptions(Record):
 
     def flags(self) -> str:
         """As flags of `terazi hook run`; no value can hold a blank."""
-        given = {"--block": self.block, "--deadline": self.deadline_s, "--fail": self.fail}
-        return " ".join(f"{flag} {value}" for flag, value in given.items() if value is not None)
+        given = ((flag, self.settings()[name]) for flag, name in _FLAGS.items())
+        return " ".join(f"{flag} {value}" for flag, value in given if value is not None)
+
+    def settings(self) -> dict[str, object]:
+        """By the settings' names."""
+        return {"hook_block": self.block, "hook_deadline_s": self.deadline_s, "hook_fail": self.fail}
 
 
 def hooks_folder(repo: Path) -> Path:
@@ -55,6 +61,7 @@ def script(options: HookOptions, fail: str = "open", python: str = sys.executabl
 
 def install(repo: Path, options: HookOptions) -> list[str]:
     """Writes the hook and says what was done; a foreign hook is kept. Raises `UserError`."""
+    check_layer(flag_layer(options.settings()))
     folder = hooks_folder(repo)
     hook, previous = folder / "pre-push", folder / PREVIOUS
     said = [f"Installed {hook}: {_manner(options)}."]
@@ -106,7 +113,7 @@ def status(repo: Path) -> list[str]:
         said.append(f"Its Python {python} is gone; `terazi hook install` names the present one.")
     if os.path.lexists(previous):
         said.append(f"Calls first: {previous}")
-    return said
+    return [*said, *_effective(hook, repo)]
 
 
 def is_ours(hook: Path) -> bool:
@@ -121,6 +128,22 @@ def _manner(options: HookOptions) -> str:
     if options.block is None:
         return "it warns and never stops a push for what it finds, unless `hook_block` is set"
     return f"it stops a push with a finding of {options.block} or above"
+
+
+def _effective(hook: Path, repo: Path) -> list[str]:
+    """What the hook would do now, by its own flags and the settings of this moment."""
+    found = re.search(r"hook run (.*?) ?-- ", hook.read_text(encoding="utf-8", errors="surrogateescape"))
+    words = found[1].split() if found else []
+    flags = dict(zip(words[::2], words[1::2], strict=False))
+    try:
+        settings = resolve({name: flags.get(flag) for flag, name in _FLAGS.items()}, folder=repo).settings
+    except SettingsError as error:
+        return [f"It can't review: {error}"]
+    return [
+        f"Stops a push at: {settings.hook_block or 'nothing that it finds'}",
+        f"Takes at most: {settings.hook_deadline_s:g} s",
+        f"When it can't review: {'stops the push' if settings.hook_fail == 'closed' else 'the push goes on'}",
+    ]
 
 
 def _keep(hook: Path, previous: Path) -> None:

@@ -44,7 +44,7 @@ class Update(Record):
 
 def parse_updates(text: str) -> tuple[Update, ...]:
     """The lines that git gives a pre-push hook; `UserError` for a line of another form."""
-    return tuple(_update(line) for line in text.splitlines() if line.strip())
+    return tuple(_update(line) for line in text.split("\n") if line.strip())
 
 
 def _update(line: str) -> Update:

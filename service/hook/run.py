@@ -120,7 +120,12 @@ def review_span(update: Update, repository: Repository, span: Span, job: Job) ->
     result = review(change, job.open_reviewer(job.settings), options)
     commits = summary.plural(span.commits, "commit")
     job.say(f"terazi: {visible(update.name)}, {commits}: {report(result, change, job.screen)}")
-    return exit_code(result, block)
+    code = exit_code(result, block)
+    if summary.incomplete(result):
+        parts = summary.plural(len(summary.failures(result)), "part")
+        not_reviewed(job.say, f"{visible(update.name)}: {parts} of the change, named above")
+        return code or FAILED
+    return code
 
 
 def report(result: Review, change: Change, screen: Screen) -> str:

@@ -54,6 +54,10 @@ def headline(review: Review) -> str:
         return f"INCOMPLETE REVIEW: {parts} of the change not reviewed; " + (
             f"{shown}." if shown else f"no findings at {review.threshold} or above in the rest."
         )
+    if review.files == 0:
+        return "Nothing to review: " + (
+            "every file of the change is left out." if review.skips else "the change is empty."
+        )
     return f"{shown}." if shown else f"No findings at {review.threshold} or above."
 
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, NoReturn
 import typer
 
 from review_data.errors import TeraziError
+from service.telemetry import switch_off
 
 
 class Command(NamedTuple):
@@ -52,6 +53,7 @@ def main(args: list[str] | None = None) -> int:
             setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):  # code in a language that the terminal can't show
         sys.stdout.reconfigure(errors="backslashreplace")
+    switch_off()
     try:
         code = build(next((arg for arg in args if not arg.startswith("-")), None))(
             args, prog_name="terazi", standalone_mode=False
@@ -66,6 +68,8 @@ def main(args: list[str] | None = None) -> int:
         return 141
     except Exception as error:
         return _usage_or_bug(error)
+    if code == 130:  # typer's answer to Ctrl-C
+        return _complain("interrupted", 130)
     return code if isinstance(code, int) else 0
 
 

@@ -27,9 +27,10 @@ def open_source(options: Mapping[str, Any], settings: Settings) -> Change:
     """
     from service.changes import sources as changes
 
-    named = [key for key in FLAGS if options.get(key)]
+    named = named_sources(options)
     if len(named) > 1:
         raise UserError(f"{' and '.join(FLAGS[key] for key in named)} name two changes; give one of them")
+    check_given(named, options, gated=settings.gate is not None)
     repo, ignore = Path(options["repo"]), settings.ignore
     match named:
         case ["staged"]:
@@ -44,6 +45,24 @@ def open_source(options: Mapping[str, Any], settings: Settings) -> Change:
             return changes.open_range(repo, options["range"], ignore=ignore)
         case _:
             return open_default(repo, ignore)
+
+
+def named_sources(options: Mapping[str, Any]) -> list[str]:
+    """The keys of `FLAGS` that were given, an empty text too."""
+    return [key for key in FLAGS if options.get(key) not in (None, False)]
+
+
+def check_given(named: Sequence[str], options: Mapping[str, Any], *, gated: bool) -> None:
+    """Refuses what an unset variable leaves behind: something else would be reviewed, and pass a gate."""
+    for key in named:
+        if not str(options[key]).strip():
+            raise UserError(f"{FLAGS[key]}: is empty; is a variable not set? Name the change or leave it out")
+    text = str(options.get("range") or "").strip()
+    if gated and (text.startswith("..") or text.endswith("..")):
+        raise UserError(
+            f"RANGE: `{text}` has an empty side, which means HEAD; is a variable not set? With a gate, write "
+            "both sides out"
+        )
 
 
 def open_default(repo: Path, ignore: Sequence[str]) -> Change:

@@ -6,6 +6,7 @@ the rule packs and in the modules named here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,7 @@ from service.backends.embedded.hidden_text import hidden_text
 from service.backends.embedded.issues import at_replacement, issue_of
 from service.backends.embedded.matching import Match, Parsed, introduced
 from service.backends.embedded.packs import Rule, packs_for
+from service.backends.embedded.review_settings import review_settings
 from service.backends.embedded.ruff import RuffFinder
 from service.backends.embedded.secrets import exposed_secrets
 from service.backends.embedded.sources import language, source_of
@@ -27,6 +29,8 @@ from service.ports import Change, Chunk, Finder, Found, Plan
 _FILES_PER_CHUNK: Final = 40
 # How many lines apart two findings about one statement stand at most.
 _SAME_STATEMENT: Final = 4
+# Rows and prose, in which code is only spoken of; secrets and hidden text are looked for there too.
+_NO_CODE: Final = re.compile(r"(?i)\.(?:jsonl|ndjson|csv|tsv|txt|log|md|markdown|rst|adoc)$")
 _SEPARATE: Final = ("sql", "dockerfile")
 _STRUCTURAL: Final = frozenset(
     {
@@ -101,11 +105,14 @@ def embedded_finders() -> tuple[Finder, ...]:
         RuffFinder(),
         FileFinder("secrets", exposed_secrets),
         FileFinder("hidden-text", hidden_text),
+        FileFinder("review-settings", review_settings),
     )
 
 
 def added_faults(change: Change, file: FileChange) -> Iterable[Issue]:
     """Faults that added lines bring, by the rule packs of the file's language."""
+    if _NO_CODE.search(file.path):
+        return []
     source = source_of(change, file, Side.NEW)
     matches = introduced(
         rules_for(source.language, "added"), Parsed(source), lambda: Parsed(source_of(change, file, Side.OLD))
@@ -115,7 +122,7 @@ def added_faults(change: Change, file: FileChange) -> Iterable[Issue]:
 
 def removed_guards(change: Change, file: FileChange) -> Iterable[Issue]:
     """Protections that the change takes away and does not put anywhere else."""
-    if not file.removed:
+    if not file.removed or _NO_CODE.search(file.path):
         return []
     source = source_of(change, file, Side.OLD)
     matches = introduced(

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Final
 
 from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind
-from service.backends.embedded.issues import likest, likest_replacement
+from service.backends.embedded.issues import added_after, likest, likest_replacement
 from service.backends.embedded.matching import Match, filled
 from service.ports import Change
 
@@ -48,6 +48,8 @@ def is_gone(match: Match, change: Change, file: FileChange) -> bool:
         return _became(match, file, match.rule.replaced_by)
     if match.rule.replaced and likest_replacement(file, match.line) is None:
         return False
+    if match.rule.replaced is False and _has_others_in_its_place(match, file):
+        return False
     if not match.rule.replaced and _is_rewritten(match, file):
         return False
     return not _is_put_elsewhere(match, change)
@@ -62,6 +64,13 @@ def _became(match: Match, file: FileChange, pattern: str) -> bool:
 def _is_rewritten(match: Match, file: FileChange) -> bool:
     """Whether the line goes with many others: code that is written anew has its checks in other words."""
     return any(len(run) > _LONGEST_GUARD for _, run in _removed_together(match, file))
+
+
+def _has_others_in_its_place(match: Match, file: FileChange) -> bool:
+    """Whether lines are added where the guard was: they may refuse in other words."""
+    return any(
+        added_after(hunk.lines, hunk.lines.index(run[0])) for hunk, run in _removed_together(match, file)
+    )
 
 
 def _went_with_its_code(match: Match, file: FileChange) -> bool:

@@ -17,8 +17,8 @@ from service.ports import Change
 
 NAME: Final = "hidden-text"
 HIDDEN_WHY: Final = (
-    "Bidirectional controls and zero-width characters let code look harmless in a review while the compiler "
-    "sees something else (CVE-2021-42574)."
+    "Bidirectional controls, zero-width characters and line ends inside a line let code look harmless in a "
+    "review while the compiler sees something else (CVE-2021-42574)."
 )
 HIDDEN_FIX: Final = "Delete them, or write them as escapes where they are really needed."
 ORDERS_WHY: Final = (
@@ -37,7 +37,7 @@ def hidden_text(change: Change, file: FileChange) -> Iterable[Issue]:
     source = source_of(change, file, Side.NEW)
     about_prompts = _PROMPTS.search(file.path) is not None
     for number, text in source.touched.items():
-        hidden = () if text.isascii() else hidden_characters(text)
+        hidden = hidden_characters(text)
         if hidden:
             title = f"The line holds characters that can't be seen: {', '.join(hidden[:4])}"
             yield plain_issue(

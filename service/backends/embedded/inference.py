@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from review_data.errors import UserError
 from service.backends.embedded.encoding import Encoded, Encoder, Segments
+from service.telemetry import switch_off
 
 CORES: Final = min(8, os.cpu_count() or 1)
 
@@ -28,6 +29,7 @@ class Network:
     @classmethod
     def load(cls, folder: Path, max_tokens: int, *, fused: bool = False, threads: int = 1) -> Network:
         """From a model folder; `UserError` when a file is wrong. A `fused` graph needs no optimising."""
+        switch_off()
         with _without_blas_threads():
             import onnxruntime
 

@@ -65,13 +65,13 @@ def likest_replacement(file: FileChange, old_line: int) -> DiffLine | None:
         index = next((at for at, line in enumerate(hunk.lines) if line.old_line == old_line), None)
         if index is None or hunk.lines[index].kind is not LineKind.REMOVED:
             continue
-        target = likest(hunk.lines[index].text, _added_after(hunk.lines, index))
+        target = likest(hunk.lines[index].text, added_after(hunk.lines, index))
         if target is not None:
             return target
     return None
 
 
-def _added_after(lines: Sequence[DiffLine], index: int) -> list[DiffLine]:
+def added_after(lines: Sequence[DiffLine], index: int) -> list[DiffLine]:
     """The added lines that directly follow the block of removed lines around `index`."""
     after = (line for line in lines[index:])
     rest = dropwhile(lambda line: line.kind is LineKind.REMOVED, after)

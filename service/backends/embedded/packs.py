@@ -47,9 +47,10 @@ class Rule(Record):
     metavariable or group whose line the issue stands on. `unless` is searched in the match (structural) or
     the unit (regex), `unless_file` and `with_file` in the file's text at hand, `unless_other` in that of the
     other side of the change. `{NAME}` in `title`, `unless_file`, `with_file` and `replaced_by` stands for
-    what was captured. `replaced` asks that a line like the removed one takes its place, `replaced_by` what
-    this line must match, `yields_to` names rules that say the same of a statement better. `needs` are
-    literals of which one must occur in the text; `whole` rules want the whole file at hand.
+    what was captured. `replaced` asks that a line like the removed one takes its place, false that no line
+    at all does, `replaced_by` what the line in its place must match, `yields_to` names rules that say the
+    same of a statement better. `needs` are literals of which one must occur in the text; `whole` rules want
+    the whole file at hand.
     """
 
     id: str = Field(pattern=r"^[a-z]+/[a-z0-9-]+$")
@@ -74,7 +75,7 @@ class Rule(Record):
     tests: Literal["no", "also", "only"] = "no"
     comments: bool = False
     whole: bool = False
-    replaced: bool = False
+    replaced: bool | None = None
     replaced_by: str | None = None
     yields_to: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 Which rules, and their wording, is in `ruff_rules`. One process per chunk,
 isolated from any configuration; only findings on added lines are kept. Rules that need the whole file (names
-that are defined elsewhere in it) count only where the whole file is at hand.
+that are defined elsewhere in it) count only where the whole file is at hand. Of a file that does not parse
+ruff tells nothing else: that is a finding where the change brought it, and a skip in any case.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from review_data.domain import Issue, Side
+from review_data.domain import Issue, Side, Skip, SkipKind
 from review_data.errors import BackendError
+from review_data.secrets import mask
 from service.backends.embedded.issues import plain_issue
-from service.backends.embedded.ruff_rules import IN_TESTS, NEEDS_SURROUNDINGS, RULES, WHOLE_FILE
+from service.backends.embedded.ruff_rules import IN_TESTS, NEEDS_SURROUNDINGS, RULES, SYNTAX, WHOLE_FILE
 from service.backends.embedded.sources import Fragment, Source, is_test_path, language, source_of
 from service.ports import Change, Chunk, Found, Plan
 
@@ -55,6 +57,12 @@ _FILES_PER_CHUNK: Final = 100
 
 # ruff says so of a command that is a literal.
 _HARMLESS: Final = re.compile(r"seems safe")
+# ... and so of syntax that a later version of Python has; it reads the file all the same.
+_NEWER: Final = re.compile(r"syntax was added in")
+# What somebody else sends, by its name.
+_FROM_OUTSIDE: Final = re.compile(
+    r"(?i)(?<![a-z])req(?:uest)?(?![a-z])|body|payload|param|cookie|header|upload|recv|socket|message"
+)
 _ONE_NAME: Final = re.compile(r"`([^`]+)`")
 
 
@@ -78,12 +86,16 @@ class RuffFinder:
         return Plan(tuple(Chunk(f"{NAME}-{n}", tuple(group), change) for n, group in enumerate(groups, 1)))
 
     def find(self, chunk: Chunk) -> Found:
-        """Issues on added lines; `BackendError` when ruff can't be run or does not answer."""
+        """Issues on added lines, and a skip for a file that does not parse.
+
+        `BackendError` when ruff can't be run or does not answer.
+        """
         with tempfile.TemporaryDirectory(prefix="terazi-ruff-") as folder:
             pieces = dict(_written(chunk, Path(folder)))
-            rows = run_ruff(Path(folder)) if pieces else []
+            rows = list(_once_unparsed(run_ruff(Path(folder)))) if pieces else []
         issues = [issue for row in rows if (issue := _issue(row, pieces)) is not None]
-        return Found(tuple(issues))
+        skips = [skip for row in rows if (skip := _partly_read(row, pieces)) is not None]
+        return Found(tuple(issues), tuple(skips))
 
 
 def run_ruff(folder: Path) -> list[dict[str, Any]]:
@@ -94,7 +106,7 @@ def run_ruff(folder: Path) -> list[dict[str, Any]]:
         command = [find_ruff_bin(), "check", "--isolated", "--no-cache", "--quiet", "--output-format=json"]
         command += [
             "--target-version=py313",
-            f"--select={','.join((*RULES, *WHOLE_FILE))}",
+            f"--select={','.join(code for code in (*RULES, *WHOLE_FILE) if code != SYNTAX)}",
             "--exit-zero",
             ".",
         ]
@@ -150,15 +162,37 @@ def _issue(row: dict[str, Any], pieces: dict[str, tuple[Source, Fragment]]) -> I
     if code == "S506" and "SafeLoader" in fragment.text:
         return None
     name = _ONE_NAME.search(message)
-    title = words.title.replace("{name}", name[0] if name else "the name") or message
+    title = words.title.replace("{name}", name[0] if name else "the name").replace("{message}", message)
     why = words.why or f"ruff {code} ({row.get('name', '')}): {message}"
     fix = words.fix or str(
         (row.get("fix") or {}).get("message") or f"See {row.get('url', 'ruff rule ' + code)}"
     )
-    return plain_issue(source, line, NAME, f"ruff/{code}", words.category, title, why, fix)
+    return plain_issue(source, line, NAME, f"ruff/{code}", words.category, title or message, why, fix)
+
+
+def _once_unparsed(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of the errors that keep a file from being parsed the first: the others follow from it."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.get("code") == SYNTAX:
+            if _NEWER.search(str(row.get("message", ""))) or row["filename"] in seen:
+                continue
+            seen.add(row["filename"])
+        yield row
+
+
+def _partly_read(row: dict[str, Any], pieces: dict[str, tuple[Source, Fragment]]) -> Skip | None:
+    piece = pieces.get(Path(str(row.get("filename", ""))).name)
+    if row.get("code") != SYNTAX or piece is None or not piece[0].whole:
+        return None
+    line = piece[1].number(row["location"]["row"] - 1)
+    reason = mask(f"does not parse as Python ({row['message']}), so ruff's rules saw nothing of it")
+    return Skip(path=piece[0].path, reason=reason, kind=SkipKind.UNDECODABLE, line=line)
 
 
 def _counts(code: str, source: Source) -> bool:
+    if code == SYNTAX:
+        return source.whole
     if code in WHOLE_FILE or code in NEEDS_SURROUNDINGS:
         return source.whole and not source.path.endswith("__init__.py")
     return code in IN_TESTS or not is_test_path(source.path)
@@ -168,7 +202,7 @@ def _matters(code: str, text: str) -> bool:
     """Weak hashes matter where they protect something, unpickling where it is no own cache."""
     if code == "S324":
         return bool(re.search(r"(?i)passw|token|secret|sign|auth|user|mail|session|\bkey\b", text))
-    return not (code in ("S301", "S307") and re.search(r"(?i)cache", text))
+    return code != "S301" or not re.search(r"(?i)cache", text) or bool(_FROM_OUTSIDE.search(text))
 
 
 def _touched_line(row: dict[str, Any], source: Source, fragment: Fragment) -> int | None:

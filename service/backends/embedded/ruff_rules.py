@@ -25,6 +25,8 @@ _RES: Final = Category.RESOURCE
 _CON: Final = Category.CONCURRENCY
 _ERR: Final = Category.ERROR_HANDLING
 _MAI: Final = Category.MAINTAINABILITY
+# What ruff calls an error that keeps it from reading a file; no rule, and reported without being asked for.
+SYNTAX: Final = "invalid-syntax"
 # Which rules ruff runs: those whose hits a reviewer wants to hear of. Left out on purpose: style, and rules
 # whose hits are mostly fine (S101, S104, S110, S603, S607, S608 (the pack's own rule is narrower), PERF203).
 RULES: Final[dict[str, Words]] = {
@@ -228,6 +230,12 @@ RULES: Final[dict[str, Words]] = {
     "T100": Words(_MAI, "A debugger call was left in"),
 }
 WHOLE_FILE: Final[dict[str, Words]] = {
+    SYNTAX: Words(
+        _COR,
+        "The file does not parse as Python: {message}",
+        "Whoever runs or imports the file gets a SyntaxError.",
+        "Correct the line, and run the file once.",
+    ),
     "F401": Words(
         _MAI,
         "{name} is imported but not used",

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from review_data.domain import Category, Record
 from review_data.errors import UserError
-from service.backends.embedded import hidden_text, secrets
+from service.backends.embedded import hidden_text, review_settings, secrets
 from service.backends.embedded.packs import PACKS, Rule, all_rules
 from service.backends.embedded.ruff_rules import RULES, WHOLE_FILE
 
@@ -53,7 +53,7 @@ def _of_pack(rule: Rule) -> RuleEntry:
         category=rule.category,
         languages=rule.languages or PACKS[rule.id.split("/")[0]],
         scope=rule.scope,
-        title=re.sub(r"`?\{[A-Z_]+\}`?", "…", rule.title),
+        title=re.sub(r"`?(?:\{[A-Z_]+\})+`?", "…", rule.title),
         why=rule.why,
         fix=rule.fix,
         match=rule.match,
@@ -68,7 +68,7 @@ def _of_ruff() -> tuple[RuleEntry, ...]:
             category=words.category,
             languages=("python",),
             scope="added",
-            title=words.title.replace("{name}", "…") or f"ruff's rule {code}",
+            title=re.sub(r"\{\w+\}", "…", words.title) or f"ruff's rule {code}",
             why=words.why or f"See ruff's documentation of {code}.",
             fix=words.fix or f"`ruff rule {code}` explains it.",
         )
@@ -90,6 +90,7 @@ def _of_hidden_text() -> tuple[RuleEntry, ...]:
     hidden = "The line holds characters that can't be seen or that reorder it"
     orders = "Text in the change gives orders to an automatic reviewer"
     return (
+        _everywhere(review_settings.RULE, review_settings.TITLE, review_settings.WHY, review_settings.FIX),
         _everywhere("text/hidden-characters", hidden, hidden_text.HIDDEN_WHY, hidden_text.HIDDEN_FIX),
         _everywhere("text/orders-to-reviewer", orders, hidden_text.ORDERS_WHY, hidden_text.ORDERS_FIX),
     )

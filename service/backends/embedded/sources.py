@@ -27,7 +27,10 @@ _TESTS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Consecutive lines; `numbers[i]` is the i-th line's 1-based number in the file, None if made up."""
+    """Consecutive lines; `numbers[i]` is the i-th line's 1-based number in the file, None if made up.
+
+    A carriage return inside a line is a line end here, as it is to compilers; both parts have one number.
+    """
 
     text: str
     numbers: tuple[int | None, ...]
@@ -103,8 +106,15 @@ def _agrees(text: str, touched: dict[int, str]) -> bool:
 
 
 def _whole(text: str) -> Fragment:
-    count = text.count("\n") + 1
-    return Fragment(text, tuple(range(1, count + 1)))
+    return _parted(text, tuple(range(1, text.count("\n") + 2)))
+
+
+def _parted(text: str, numbers: tuple[int | None, ...]) -> Fragment:
+    if "\r" not in text:
+        return Fragment(text, numbers)
+    lines = zip(text.split("\n"), numbers, strict=True)
+    parts = [(part, number) for line, number in lines for part in line.rstrip("\r").split("\r")]
+    return Fragment("\n".join(part for part, _ in parts), tuple(number for _, number in parts))
 
 
 def _fragment(hunk: Hunk, side: Side, spoken: str) -> Fragment:
@@ -115,7 +125,7 @@ def _fragment(hunk: Hunk, side: Side, spoken: str) -> Fragment:
     at_start = shown[0][1] == 1
     head = [] if at_start else [(text, None) for text in _made_up_head(shown, hunk.section, spoken)]
     every = [*head, *shown, *((text, None) for text in _made_up_tail(shown, spoken))]
-    return Fragment("\n".join(text for text, _ in every), tuple(number for _, number in every))
+    return _parted("\n".join(text for text, _ in every), tuple(number for _, number in every))
 
 
 def _made_up_head(shown: list[tuple[str, int | None]], section: str, spoken: str) -> list[str]:

@@ -95,8 +95,8 @@ def command_line(program: Sequence[str], serving: Serving, machine: Machine) -> 
 
 
 def environment(machine: Machine) -> dict[str, str]:
-    """What vLLM needs in its environment here: adapters at run time, and room for its cache on a CPU."""
-    values = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    """vLLM's environment here: adapters at run time, no reports of use, and room for its cache on a CPU."""
+    values = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
     if not machine.gpu_gib:
         values["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, min(40, int(machine.ram_gib / 4))))
     return values

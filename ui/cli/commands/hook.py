@@ -64,12 +64,8 @@ def run_command(
     ] = False,
 ) -> int:
     """Review what git says on standard input is being pushed; git calls this."""
-    flags: dict[str, object] = {
-        "hook_block": block,
-        "hook_deadline_s": deadline,
-        "hook_fail": fail and fail.value,
-    }
-    return review_push(read_updates(pre_commit), flags)
+    options = HookOptions(block=block, deadline_s=deadline, fail=fail.value if fail else None)
+    return review_push(read_updates(pre_commit), options.settings())
 
 
 def read_updates(pre_commit: bool) -> tuple[Update, ...]:
@@ -89,13 +85,14 @@ def review_push(updates: tuple[Update, ...], flags: dict[str, object]) -> int:
         return run.skipped(updates, say)
     from service.backends.catalog import open_reviewer
     from service.render.view import Screen
-    from service.settings import resolve
+    from service.settings import Settings, raw_value, resolve
 
     try:
         settings = resolve(flags, folder=Path()).settings
     except TeraziError as error:
         run.not_reviewed(say, run.reason_of(error))
-        return run.STOP if flags["hook_fail"] == "closed" else run.GO_ON
+        closed = raw_value("hook_fail", flags, Path()) not in (None, "open")
+        return run.decide([run.FAILED], Settings(hook_fail="closed" if closed else "open"), say)
     return run.run_hook(Path(), updates, settings, open_reviewer, say, Screen.of(sys.stderr))
 
 

@@ -20,7 +20,7 @@ from service.render import FORMATS
 from service.settings import Settings, resolve
 from ui.cli.commands.review import check_output, emit
 from ui.cli.progress import progress
-from ui.cli.sources import FLAGS, open_source
+from ui.cli.sources import named_sources, open_source
 
 REPORTS = ("sarif", "rdjson", "gitlab", "comments")
 
@@ -51,7 +51,7 @@ def command(
     kind, path = one_report(ctx.params)
     report = load(kind, path, root_of(repo))
     change = NOTHING_AT_HAND
-    if any(ctx.params.get(key) for key in FLAGS):
+    if named_sources(ctx.params):
         change = open_source(ctx.params, settings)
         say_outside(report.items, change)
     rated = run(report, change, settings)
