@@ -21,6 +21,7 @@ from finetune.severity.network import build, merged, resolve_base
 from review_data.dataset import TEACHER_FOLDER
 from review_data.errors import UserError
 from review_data.jsonl import read_jsonl
+from review_data.rater_input import RaterInput
 from service.backends.embedded.rater import EmbeddedRater
 from service.backends.embedded.severity_model import read_manifest
 from tests.support.tiny_encoder import write_tiny_encoder
@@ -115,6 +116,16 @@ def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) 
     assert changed
     assert all("lora_" in name or name.startswith("head.") for name in changed)
     assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
+
+
+def test_padding_moves_no_rating(base: Path) -> None:
+    """A row's logits are the same alone and beside a longer row."""
+    config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
+    data, net = run.prepare(config), build(config, base, seed=1)
+    short, long = RaterInput(text="typo"), RaterInput(text="SQL injection in the search " * 5, context="> +q")
+    together = training.predict(net, data.encoder, [short, long])
+    alone = [training.predict(net, data.encoder, [shown])[0] for shown in (short, long)]
+    assert together == [pytest.approx(logits, abs=1e-4) for logits in alone]
 
 
 def test_later_passes_leave_out_most_easy_rows_and_let_the_others_stand_for_them() -> None:
