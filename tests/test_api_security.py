@@ -264,6 +264,28 @@ def test_no_request_makes_the_server_fetch(local: Served) -> None:
             trap.accept()
 
 
+@pytest.mark.parametrize("kind", ["outside", "address"])
+def test_the_page_reads_only_what_was_uploaded(local: Served, tmp_path: Path, kind: str) -> None:
+    """A hand-made call of the page's button can't name a file of the machine, nor an address to fetch."""
+    kept = tmp_path / "kept.diff"
+    kept.write_text(PATCH)
+    with socket.create_server(("127.0.0.1", 0)) as trap, local.client() as client:
+        trap.settimeout(0.5)
+        path = str(kept) if kind == "outside" else f"http://127.0.0.1:{trap.getsockname()[1]}/x.diff"
+        before = client.get("/v1/reviews").json()
+        calls = client.get("/en/config").json()["dependencies"]
+        (button,) = [call["id"] for call in calls if len(call["inputs"]) == 7]
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        values = {"data": ["", upload, "", "", "", "embedded", ""], "fn_index": button, "session_hash": kind}
+        assert client.post("/en/gradio_api/queue/join", json=values).status_code == 200
+        answer = client.get("/en/gradio_api/queue/data", params={"session_hash": kind}).text
+        assert '"success":false' in answer
+        assert client.get("/v1/reviews").json() == before
+        with pytest.raises(TimeoutError):
+            trap.accept()
+    assert kept.exists()
+
+
 def test_too_many_waiting_reviews_are_429_with_a_time_to_wait(folder: Path) -> None:
     """The queue is bounded: while one long review runs and one waits, the third is told to come again."""
     env = {"TERAZI_QUEUE_LIMIT": "1", "TERAZI_WORKERS": "1"}
