@@ -192,6 +192,24 @@ def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Pat
     assert "cursor.execute" in row.diff
 
 
+def test_an_export_from_a_database_that_is_not_there_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped --store is refused; no empty database is made, and an earlier export stays as it is."""
+    from ui.cli.main import main
+
+    earlier = tmp_path / "out" / "comments.jsonl"
+    earlier.parent.mkdir()
+    earlier.write_text("kept\n")
+    store = tmp_path / "typo.db"
+    assert main(["feedback", "export", "--output", str(tmp_path / "out"), "--store", str(store)]) == 2
+    assert f"there is no database {store}" in capsys.readouterr().err
+    assert earlier.read_text() == "kept\n"
+    for command in (["list"], ["revoke", "ada"]):
+        assert main(["token", *command, "--store", str(store)]) == 2
+    assert not store.exists()
+
+
 @pytest.mark.parametrize("kind", ["markdown", "sarif", "json", "gitlab", "rdjson", "text"])
 def test_a_review_is_downloaded_as_a_document(client: httpx.Client, store: Path, kind: str) -> None:
     """Every format comes as an attachment and names the finding."""

@@ -347,3 +347,5 @@ def test_tokens_are_managed_on_the_command_line(folder: Path, capsys: pytest.Cap
     assert [line.split("\t")[:2] for line in listed.splitlines()] == [["alan", "valid"], ["grace", "revoked"]]
     assert main(["token", "revoke", "nobody", *store]) == 2
     assert main(["token", "create", "grace", *store]) == 2
+    assert main(["token", "create", "late", "--days", "99999999", *store]) == 2
+    assert main(["token", "list", *store]) == 0
