@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -137,6 +138,18 @@ def test_the_list_pages_and_filters(client: httpx.Client, store: Path) -> None:
         reply = client.get("/v1/reviews", params=bad)
         assert reply.status_code == 422
         assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
+    """The server's own time zone shifts no list, and the first year is no internal error."""
+    store = tmp_path / "store.db"
+    review_id = put_review(store)
+    with serving(store, "--no-page", env={"TZ": "Asia/Tokyo"}) as up, up.client() as client:
+        at = client.get(f"/v1/reviews/{review_id}").json()["created_at"].removesuffix("Z")
+        later = (datetime.fromisoformat(at) + timedelta(hours=1)).isoformat()
+        for since, count in ((at, 1), ("0001-01-01T00:00:00", 1), (later, 0)):
+            reply = client.get("/v1/reviews", params={"since": since})
+            assert (reply.status_code, len(reply.json()["items"])) == (200, count), since
 
 
 def test_a_verdict_is_stored_replaced_and_shown(client: httpx.Client, store: Path) -> None:
@@ -276,6 +289,21 @@ def test_a_request_names_exactly_one_source(client: httpx.Client) -> None:
         reply = client.post("/v1/reviews", json=body)
         assert reply.status_code == 422, body
         assert reply.json()["detail"]
+
+
+@pytest.mark.parametrize("text", ["main", "..", "main..", "...search", "main... ", "main..search..main"])
+def test_a_range_names_both_of_its_sides(client: httpx.Client, text: str) -> None:
+    """An unset variable would have HEAD of the server reviewed, and pass for a clean change."""
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": text})
+    assert reply.status_code == 422
+    assert "two sides" in reply.json()["detail"]
+
+
+def test_an_unknown_revision_tells_no_path_of_the_server(client: httpx.Client, repository: Path) -> None:
+    """The reply names the revision, not the folder that the repository is in."""
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": "main..nowhere"})
+    assert reply.json()["detail"].startswith("range: there is no revision `nowhere`")
+    assert str(repository.parent) not in reply.text
 
 
 def test_secrets_are_masked_in_every_reply(client: httpx.Client) -> None:
