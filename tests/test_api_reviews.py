@@ -183,6 +183,17 @@ def test_a_verdict_needs_a_finding_and_a_finished_review(client: httpx.Client, s
         assert client.post(f"/v1/reviews/{place}/feedback", json=body).status_code == status, place
 
 
+def test_a_missed_fault_sent_twice_is_stored_once(client: httpx.Client, store: Path) -> None:
+    """A second click makes no second training row; a fault without words is refused."""
+    place = f"/v1/reviews/{put_review(store)}"
+    fault = {"path": "a.py", "line": 1, "category": "data", "severity": "high", "title": "lost write"}
+    for body in (fault, fault, fault | {"line": 2}):
+        assert client.post(f"{place}/feedback", json=body).status_code == 201
+    assert [row["missed"]["line"] for row in client.get(place).json()["missed"]] == [1, 2]
+    for blank in ({"title": "  "}, {"path": " "}):
+        assert client.post(f"{place}/feedback", json=fault | blank).status_code == 422
+
+
 def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Path, folder: Path) -> None:
     """`terazi feedback export` writes files that the dataset loader reads, with the corrected severity."""
     from ui.cli.main import main
