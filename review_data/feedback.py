@@ -29,12 +29,12 @@ class Verdict(StrEnum):
 class MissedIssue(Record):
     """A fault that the review did not report; `line` counts on `side` of the diff."""
 
-    path: str = Field(min_length=1, max_length=1000)
+    path: str = Field(min_length=1, max_length=1000, pattern=r"\S")
     line: int = Field(ge=1, le=10_000_000)
     side: Side = Side.NEW
     category: Category
     severity: Severity
-    title: str = Field(min_length=1, max_length=300)
+    title: str = Field(min_length=1, max_length=300, pattern=r"\S")
     explanation: str = Field(default="", max_length=4000)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -139,6 +140,18 @@ def test_the_list_pages_and_filters(client: httpx.Client, store: Path) -> None:
         assert reply.headers["content-type"] == "application/problem+json"
 
 
+def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
+    """The server's own time zone shifts no list, and the first year is no internal error."""
+    store = tmp_path / "store.db"
+    review_id = put_review(store)
+    with serving(store, "--no-page", env={"TZ": "Asia/Tokyo"}) as up, up.client() as client:
+        at = client.get(f"/v1/reviews/{review_id}").json()["created_at"].removesuffix("Z")
+        later = (datetime.fromisoformat(at) + timedelta(hours=1)).isoformat()
+        for since, count in ((at, 1), ("0001-01-01T00:00:00", 1), (later, 0)):
+            reply = client.get("/v1/reviews", params={"since": since})
+            assert (reply.status_code, len(reply.json()["items"])) == (200, count), since
+
+
 def test_a_verdict_is_stored_replaced_and_shown(client: httpx.Client, store: Path) -> None:
     """The same person's later verdict counts; the review shows it with the finding."""
     review_id, first = put_review(store), four_findings()[0]
@@ -170,6 +183,17 @@ def test_a_verdict_needs_a_finding_and_a_finished_review(client: httpx.Client, s
         assert client.post(f"/v1/reviews/{place}/feedback", json=body).status_code == status, place
 
 
+def test_a_missed_fault_sent_twice_is_stored_once(client: httpx.Client, store: Path) -> None:
+    """A second click makes no second training row; a fault without words is refused."""
+    place = f"/v1/reviews/{put_review(store)}"
+    fault = {"path": "a.py", "line": 1, "category": "data", "severity": "high", "title": "lost write"}
+    for body in (fault, fault, fault | {"line": 2}):
+        assert client.post(f"{place}/feedback", json=body).status_code == 201
+    assert [row["missed"]["line"] for row in client.get(place).json()["missed"]] == [1, 2]
+    for blank in ({"title": "  "}, {"path": " "}):
+        assert client.post(f"{place}/feedback", json=fault | blank).status_code == 422
+
+
 def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Path, folder: Path) -> None:
     """`terazi feedback export` writes files that the dataset loader reads, with the corrected severity."""
     from ui.cli.main import main
@@ -190,6 +214,24 @@ def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Pat
     ]
     assert len(row.findings) == 3
     assert "cursor.execute" in row.diff
+
+
+def test_an_export_from_a_database_that_is_not_there_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped --store is refused; no empty database is made, and an earlier export stays as it is."""
+    from ui.cli.main import main
+
+    earlier = tmp_path / "out" / "comments.jsonl"
+    earlier.parent.mkdir()
+    earlier.write_text("kept\n")
+    store = tmp_path / "typo.db"
+    assert main(["feedback", "export", "--output", str(tmp_path / "out"), "--store", str(store)]) == 2
+    assert f"there is no database {store}" in capsys.readouterr().err
+    assert earlier.read_text() == "kept\n"
+    for command in (["list"], ["revoke", "ada"]):
+        assert main(["token", *command, "--store", str(store)]) == 2
+    assert not store.exists()
 
 
 @pytest.mark.parametrize("kind", ["markdown", "sarif", "json", "gitlab", "rdjson", "text"])
@@ -258,6 +300,21 @@ def test_a_request_names_exactly_one_source(client: httpx.Client) -> None:
         reply = client.post("/v1/reviews", json=body)
         assert reply.status_code == 422, body
         assert reply.json()["detail"]
+
+
+@pytest.mark.parametrize("text", ["main", "..", "main..", "...search", "main... ", "main..search..main"])
+def test_a_range_names_both_of_its_sides(client: httpx.Client, text: str) -> None:
+    """An unset variable would have HEAD of the server reviewed, and pass for a clean change."""
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": text})
+    assert reply.status_code == 422
+    assert "two sides" in reply.json()["detail"]
+
+
+def test_an_unknown_revision_tells_no_path_of_the_server(client: httpx.Client, repository: Path) -> None:
+    """The reply names the revision, not the folder that the repository is in."""
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": "main..nowhere"})
+    assert reply.json()["detail"].startswith("range: there is no revision `nowhere`")
+    assert str(repository.parent) not in reply.text
 
 
 def test_secrets_are_masked_in_every_reply(client: httpx.Client) -> None:

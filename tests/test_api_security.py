@@ -88,6 +88,7 @@ def test_a_foreign_host_name_is_refused(client: httpx.Client, host: str) -> None
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://127.0.0.1:1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -106,7 +107,8 @@ def test_a_form_post_is_not_taken_for_json(client: httpx.Client) -> None:
     body = json.dumps({"patch": PATCH})
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         reply = client.post("/v1/reviews", content=body, headers={"Content-Type": kind})
-        assert reply.status_code in (415, 422)
+        assert reply.status_code == 415
+        assert "Content-Type: application/json" in reply.json()["detail"]
 
 
 def test_replies_forbid_framing_and_foreign_content(client: httpx.Client) -> None:
@@ -168,6 +170,7 @@ def test_signing_in_sets_a_cookie_that_opens_and_can_be_revoked(public: Served, 
         ("//evil.example", "/"),
         ("https://evil.example", "/"),
         ("/\\evil.example", "/"),
+        ("/\\[", "/"),
         ("\\\\evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("/a\r\nSet-Cookie: x=y", "/"),
@@ -264,6 +267,28 @@ def test_no_request_makes_the_server_fetch(local: Served) -> None:
             trap.accept()
 
 
+@pytest.mark.parametrize("kind", ["outside", "address"])
+def test_the_page_reads_only_what_was_uploaded(local: Served, tmp_path: Path, kind: str) -> None:
+    """A hand-made call of the page's button can't name a file of the machine, nor an address to fetch."""
+    kept = tmp_path / "kept.diff"
+    kept.write_text(PATCH)
+    with socket.create_server(("127.0.0.1", 0)) as trap, local.client() as client:
+        trap.settimeout(0.5)
+        path = str(kept) if kind == "outside" else f"http://127.0.0.1:{trap.getsockname()[1]}/x.diff"
+        before = client.get("/v1/reviews").json()
+        calls = client.get("/en/config").json()["dependencies"]
+        (button,) = [call["id"] for call in calls if len(call["inputs"]) == 7]
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        values = {"data": ["", upload, "", "", "", "embedded", ""], "fn_index": button, "session_hash": kind}
+        assert client.post("/en/gradio_api/queue/join", json=values).status_code == 200
+        answer = client.get("/en/gradio_api/queue/data", params={"session_hash": kind}).text
+        assert '"success":false' in answer
+        assert client.get("/v1/reviews").json() == before
+        with pytest.raises(TimeoutError):
+            trap.accept()
+    assert kept.exists()
+
+
 def test_too_many_waiting_reviews_are_429_with_a_time_to_wait(folder: Path) -> None:
     """The queue is bounded: while one long review runs and one waits, the third is told to come again."""
     env = {"TERAZI_QUEUE_LIMIT": "1", "TERAZI_WORKERS": "1"}
@@ -325,3 +350,5 @@ def test_tokens_are_managed_on_the_command_line(folder: Path, capsys: pytest.Cap
     assert [line.split("\t")[:2] for line in listed.splitlines()] == [["alan", "valid"], ["grace", "revoked"]]
     assert main(["token", "revoke", "nobody", *store]) == 2
     assert main(["token", "create", "grace", *store]) == 2
+    assert main(["token", "create", "late", "--days", "99999999", *store]) == 2
+    assert main(["token", "list", *store]) == 0

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from review_data.domain import Category, Finding, Side
 from review_data.severity import Severity
 from tests.support.browser import Watched, browsing, chromium
-from tests.support.reviews import PATCH, marker_patch, put_failed, put_review
-from tests.support.server import Served, serving
+from tests.support.reviews import PATCH, four_findings, marker_patch, put_failed, put_review
+from tests.support.server import Served, serving, wait_done
 from ui.page.languages import ENGLISH, TURKISH
 
 # One worker for the file, so that its server and browser start once.
@@ -99,6 +99,50 @@ def test_the_slider_filters_in_the_browser(page: Page, served: Served, store: Pa
     expect(page.locator(".tz-hidden")).to_have_text(ENGLISH.hidden.format(n=3))
     assert "threshold=critical" in str(page.locator("a[data-format=sarif]").get_attribute("href"))
     assert [url for url in asked if "/heartbeat/" not in url] == []
+
+
+def test_the_slider_counts_findings_that_are_not_drawn(page: Page, served: Served, store: Path) -> None:
+    """Of 310 findings 300 are drawn; what the threshold hides is counted among all."""
+    every = [
+        row.model_copy(update={"fingerprint": f"{number:032x}"})
+        for number, row in enumerate(four_findings()[-1:] * 310)
+    ]
+    open_review(page, served, put_review(store, every, threshold=Severity.LOW))
+    page.get_by_role("slider", name=ENGLISH.threshold_hint).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".tz-hidden")).to_have_text(ENGLISH.hidden.format(n=310))
+
+
+def test_a_change_with_nothing_to_review_is_not_called_clean(page: Page, served: Served) -> None:
+    """An empty change, as of a wrong range, says that nothing was there to review."""
+    with served.client() as client:
+        patch = "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y\n"
+        review_id = client.post("/v1/reviews", json={"patch": patch}).json()["id"]
+        wait_done(client, review_id)
+    open_review(page, served, review_id)
+    expect(page.locator(".tz-headline")).to_have_text(ENGLISH.unchanged)
+
+
+def test_a_review_has_its_address_before_it_is_done(page: Page, served: Served) -> None:
+    """A reload in the middle of a review comes back to it."""
+    page.goto(f"{served.url}/en/")
+    page.evaluate(
+        "const set = history.replaceState; history.replaceState = function (...given) {"
+        "window.early ||= document.querySelector('.tz-wait') && given[2]; set.apply(this, given) }; 0"
+    )
+    lines = [f"eval(value_{number})" for number in range(500)]
+    page.locator("#tz-patch textarea").fill(marker_patch(lines))
+    page.locator("#tz-go").click()
+    expect(page.locator(".tz-review")).to_be_visible(timeout=60_000)
+    assert page.evaluate("window.early") == "?" + page.url.split("?")[1]
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_the_page_says_which_language_it_is_in(page: Page, served: Served, lang: str) -> None:
+    """A screen reader reads Turkish as Turkish."""
+    page.goto(f"{served.url}/{lang}/")
+    expect(page.locator("#tz-go")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", lang)
 
 
 def test_a_card_shows_all_that_is_known_of_a_finding(page: Page, served: Served, store: Path) -> None:

@@ -11,9 +11,9 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -204,8 +204,8 @@ def is_foreign(headers: Headers) -> bool:
     """Whether a browser says that another site made the request."""
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return True
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    origin, host = headers.get("origin"), headers.get("host", "").lower()
+    return origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}")
 
 
 def token_of(headers: Headers) -> str:
@@ -230,6 +230,6 @@ def address(scope: Scope) -> str:
 
 def safe_next(target: str) -> str:
     """A place on this server to go on to after signing in; "/" for anything else."""
-    parts: Iterable[str] = urlsplit(target.replace("\\", "/"))[:2]
-    ours = target.startswith("/") and not target.startswith("//") and not any(parts)
+    plain = target.replace("\\", "/")
+    ours = plain.startswith("/") and not plain.startswith("//")
     return target if ours and target.isprintable() else "/"

@@ -77,14 +77,21 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, str(error.detail), headers=headers)
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if request.method == "POST" and request.url.path.startswith("/v1/") and not _is_json(request):
+        return problem(415, "the body is not taken; send JSON with `Content-Type: application/json`")
     rows = tuple(
         {"field": ".".join(str(part) for part in row["loc"]), "message": str(row["msg"])}
         for row in error.errors()
     )
     first = rows[0] if rows else {"field": "request", "message": "is not valid"}
     return problem(422, f"{first['field']}: {first['message']}", errors=rows)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 async def _terazi(_request: Request, error: Exception) -> JSONResponse:

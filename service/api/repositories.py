@@ -12,7 +12,7 @@ from typing import Final
 
 from review_data.errors import ChangeError, SettingsError
 from service.changes.git import Repository, open_repository
-from service.changes.revisions import commit_name, range_ends
+from service.changes.revisions import Comparison, commit_name, range_ends
 from service.settings import Layer, parse_toml
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -43,16 +43,30 @@ def look_up(table: Mapping[str, Path], name: str) -> Path:
 
 
 def check_range(folder: Path, text: str) -> None:
-    """`ChangeError` when the range does not name two commits of the repository."""
+    """`ChangeError` when the range does not name two commits of the repository.
+
+    Both sides are needed: an empty one means HEAD, on a server no change of the one who asks.
+    """
     if text.startswith("-"):
         raise ChangeError("range: begins with `-`; write it as A..B")
-    range_ends(open_repository(folder), text)
+    sides = [side.strip() for side in re.split(r"\.{2,3}", text)]
+    if len(sides) != 2 or not all(sides):
+        raise ChangeError("range: has not two sides; is a variable not set? Write it as A..B or A...B")
+    _ends(folder, text)
+
+
+def _ends(folder: Path, text: str) -> Comparison:
+    """The range's two commits; the server's path stays out of what is wrong with it."""
+    try:
+        return range_ends(open_repository(folder), text)
+    except ChangeError as error:
+        raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
 
 
 def target_layer(folder: Path, text: str) -> Layer:
     """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither."""
     repository = open_repository(folder)
-    base = commit_name(repository, range_ends(repository, text).base_name)
+    base = commit_name(repository, _ends(folder, text).base_name)
     for name, table in (("terazi.toml", ()), ("pyproject.toml", ("tool", "terazi"))):
         content = _file(repository, base, name)
         if content is not None:

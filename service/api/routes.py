@@ -28,6 +28,7 @@ from service.api.schema import (
     ReviewOut,
     ReviewState,
     SeverityOut,
+    milliseconds,
     review_out,
     state_out,
 )
@@ -81,7 +82,9 @@ def every(
     severity: Annotated[Severity | None, Query(description="Shows a finding at least this severe.")] = None,
     repository: Annotated[str, Query(max_length=100)] = "",
     q: Annotated[str, Query(max_length=200, description="Stands in the title, a path or a finding.")] = "",
-    since: Annotated[datetime | None, Query(description="Accepted at or after this time.")] = None,
+    since: Annotated[
+        datetime | None, Query(description="Accepted at or after this time; UTC without a zone.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
 ) -> ReviewList:
@@ -92,7 +95,7 @@ def every(
         severity=severity,
         repository=repository,
         text=q,
-        since=None if since is None else int(since.timestamp() * 1000),
+        since=None if since is None else milliseconds(since),
     )
     page = desk.page(filters, limit, cursor)
     return ReviewList(items=tuple(state_out(item) for item in page.items), next=page.next)

@@ -257,3 +257,9 @@ def finding_out(finding: Finding, stored: Stored) -> FindingOut:
 def moment(milliseconds: int | None) -> datetime | None:
     """A time of the store as a date and time in UTC."""
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def milliseconds(moment: datetime) -> int:
+    """A date and time as the store keeps it; UTC where it names no zone."""
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(known.timestamp() * 1000)

@@ -1,8 +1,11 @@
-"""Verdicts in the database. One person has one verdict per finding: a new one replaces the old."""
+"""Verdicts in the database. One person has one verdict per finding: a new one replaces the old.
+
+A missed fault has no fingerprint; what is said of it stands for one.
+"""
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import time
 from collections.abc import Iterator
 
@@ -19,7 +22,7 @@ from service.store.values import unpacked
 def add(engine: Engine, review_id: str, feedback: Feedback) -> Feedback:
     """Stores a verdict on an existing review; it is committed when this returns, with its time set."""
     stamped = feedback.model_copy(update={"at": round(time.time(), 3)})
-    subject = feedback.fingerprint or f"missed-{secrets.token_hex(12)}"
+    subject = feedback.fingerprint or f"missed-{_digest(feedback)}"
     with writing(engine) as session:
         mine = select(FeedbackRow).where(
             FeedbackRow.review_id == review_id,
@@ -33,6 +36,12 @@ def add(engine: Engine, review_id: str, feedback: Feedback) -> Feedback:
         row.created_at = int(stamped.at * 1000)
         row.record = stamped.model_dump_json()
     return stamped
+
+
+def _digest(feedback: Feedback) -> str:
+    """Names a missed fault by what is said of it, so that one sent twice is stored once."""
+    said = feedback.missed.model_dump_json() if feedback.missed else ""
+    return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def feedback_of(session: Session, review_id: str) -> tuple[Feedback, ...]:

@@ -56,7 +56,7 @@ def follow(desk: Desk, review_id: str, texts: Texts) -> Iterator[str]:
         now = (summary.status, summary.done, summary.total)
         if now != shown:
             shown = now
-            yield cards.waiting(texts, *now)
+            yield cards.waiting(summary, texts)
         time.sleep(_POLL_S)
     yield show(desk, review_id, texts)
 
@@ -65,8 +65,7 @@ def show(desk: Desk, review_id: str, texts: Texts) -> str:
     """A stored review as it is now."""
     stored = desk.find(review_id)
     if not stored.summary.status.is_final:
-        summary = stored.summary
-        return cards.waiting(texts, summary.status, summary.done, summary.total)
+        return cards.waiting(stored.summary, texts)
     return cards.result(stored, texts)
 
 

@@ -15,7 +15,7 @@ from review_data.domain import Category, Finding, LineKind, Outcome, Probabiliti
 from review_data.domain import counts as tally
 from review_data.feedback import Feedback, Verdict, latest
 from review_data.severity import DEFINITIONS, SEVERITIES, Severity
-from service.store.records import Excerpt, Status, Stored
+from service.store.records import Excerpt, Status, Stored, Summary
 from ui.page.markup import code_lines, component, prose, text
 from ui.page.texts import Texts
 
@@ -30,13 +30,15 @@ def note(message: str, *, heading: str = "", kind: str = "empty") -> str:
     return component(f'<div class="tz-note tz-{kind}" role="{role}">{head}{prose(message)}</div>')
 
 
-def waiting(texts: Texts, status: Status, done: int, total: int) -> str:
+def waiting(summary: Summary, texts: Texts) -> str:
     """How far a review is."""
+    done, total, status = summary.done, summary.total, summary.status
     say = texts.running if status is Status.RUNNING else texts.waiting
     value = f' value="{done}" max="{total}"' if total else ""
     parts = texts.chunks.format(done=done, total=total) if total else ""
     return component(
-        f'<div class="tz-note tz-wait" role="status"><strong>{escape(say)}</strong> {escape(parts)}'
+        f'<div class="tz-note tz-wait" role="status" data-id="{summary.id}">'
+        f"<strong>{escape(say)}</strong> {escape(parts)}"
         f'<progress aria-label="{escape(say)}"{value}></progress></div>'
     )
 
@@ -68,7 +70,8 @@ def result(stored: Stored, texts: Texts) -> str:
 def _head(stored: Stored, review: Review, texts: Texts) -> str:
     says = {Outcome.PARTIAL: texts.partial, Outcome.FAILED: texts.failed}.get(review.outcome, "")
     count = len(review.findings) + len(review.below)
-    headline = texts.found.format(n=count) if count else ("" if says else texts.clean)
+    nothing = texts.unchanged if review.files == 0 else texts.clean
+    headline = texts.found.format(n=count) if count else ("" if says else nothing)
     kind = review.outcome if says else "clean" if not count else "findings"
     span = f"{review.base}..{review.head}" if review.base else ""
     about = [stored.summary.repository, span, review.backend, f"{review.elapsed_s:.1f} s"]
@@ -95,8 +98,8 @@ def _threshold(review: Review, every: Sequence[Finding], texts: Texts) -> str:
     found, rank = tally(every), review.threshold.rank
     name = texts.severities[review.threshold]
     chips = "".join(
-        f'<span class="tz-count" data-rank="{level.rank}"{" data-off" if level.rank < rank else ""}>'
-        f"{chip(level, texts)} {found[level]}</span>"
+        f'<span class="tz-count" data-rank="{level.rank}" data-n="{found[level]}"'
+        f"{' data-off' if level.rank < rank else ''}>{chip(level, texts)} {found[level]}</span>"
         for level in reversed(SEVERITIES)
     )
     ticks = "".join(f"<span>{escape(texts.severities[level])}</span>" for level in SEVERITIES)

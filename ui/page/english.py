@@ -48,6 +48,7 @@ ENGLISH: Final = Texts(
     not_found="There is no review at this address; it may have been deleted after the retention time.",
     interrupted="The server was interrupted too often while it worked on this. Ask for the review again.",
     clean="Nothing found.",
+    unchanged="Nothing to review: the change is empty, or all of it is left out.",
     found="Findings: {n}",
     partial="Incomplete: a part of the change was not reviewed.",
     failed="Failed: nothing was reviewed.",

@@ -40,9 +40,11 @@ def mount_page(app: FastAPI, desk: Desk) -> None:
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     for name, texts in LANGUAGES.items():
+        page = build(desk, texts)
+        page.has_launched = True  # without it Gradio takes any path of the machine for an upload
         gr.mount_gradio_app(
             app,
-            build(desk, texts),
+            page,
             path=f"/{name}",
             ssr_mode=False,
             footer_links=[],

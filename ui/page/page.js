@@ -10,10 +10,13 @@
     let shown = 0, hidden = 0;
     for (const card of box.querySelectorAll(".tz-card")) {
       card.hidden = Number(card.dataset.rank) < rank;
-      card.hidden ? hidden++ : shown++;
+      if (!card.hidden) shown++;
     }
+    // Counted by level, not by card: of very many findings not all are drawn.
     for (const count of box.querySelectorAll(".tz-count")) {
-      count.toggleAttribute("data-off", Number(count.dataset.rank) < rank);
+      const off = Number(count.dataset.rank) < rank;
+      count.toggleAttribute("data-off", off);
+      if (off) hidden += Number(count.dataset.n);
     }
     box.querySelector(".tz-none").hidden = shown > 0;
     box.querySelector(".tz-level").textContent = words.levels[rank];
@@ -70,14 +73,15 @@
     }
   }
 
-  // A review that has just been made gets its address, so that it can be shared and reloaded.
+  // A review that has just been asked for gets its address, so that it can be shared and reloaded.
   function arrived() {
-    const id = document.querySelector("#tz-result .tz-review")?.dataset.id;
+    const id = document.querySelector("#tz-result [data-id]")?.dataset.id;
     if (!id || new URLSearchParams(location.search).get("review") === id) return;
     history.replaceState(null, "", `?review=${id}`);
     document.querySelector("#tz-result").scrollIntoView({ block: "start" });
   }
 
+  document.documentElement.lang = location.pathname.split("/")[1]; // Gradio says "en" for every page
   new MutationObserver(arrived).observe(document.documentElement, { childList: true, subtree: true });
   document.addEventListener("input", (event) => {
     if (event.target.matches?.(".tz-range")) filter(event.target);

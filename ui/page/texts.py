@@ -44,6 +44,7 @@ class Texts(Record):
     not_found: str
     interrupted: str
     clean: str
+    unchanged: str
     found: str
     partial: str
     failed: str

@@ -48,6 +48,7 @@ TURKISH: Final = Texts(
     not_found="Bu adreste inceleme yok; saklama süresi dolduğu için silinmiş olabilir.",
     interrupted="Sunucu bu inceleme sırasında çok kez kesildi. İncelemeyi yeniden isteyin.",
     clean="Bulgu yok.",
+    unchanged="İncelenecek bir şey yok: değişiklik boş ya da tümü kapsam dışı.",
     found="Bulgu sayısı: {n}",
     partial="Eksik: değişikliğin bir bölümü incelenmedi.",
     failed="Başarısız: hiçbir şey incelenmedi.",

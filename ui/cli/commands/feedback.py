@@ -25,7 +25,7 @@ def export(
     store: Store = None,
 ) -> None:
     """Write comments.jsonl and merge_requests.jsonl, in the training data's shapes."""
-    with opened(store) as engine:
+    with opened(store, make=False) as engine:
         from service.store.export import export_to
 
         count = export_to(engine, output)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from review_data.errors import MissingExtra
+from review_data.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -22,7 +23,7 @@ Store = Annotated[str | None, typer.Option(help="Database, when it is not the co
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Whose token it is; verdicts carry this name.")],
-    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 is never.")] = 90,
+    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days until it expires; 0 is never.")] = 90,
     store: Store = None,
 ) -> None:
     """Make a token and print it, this once."""
@@ -35,7 +36,7 @@ def create(
 @app.command("list")
 def every(store: Store = None) -> None:
     """List the tokens and how long they are valid."""
-    with opened(store) as engine:
+    with opened(store, make=False) as engine:
         from service.store import tokens
         from service.store.values import now_ms
 
@@ -47,7 +48,7 @@ def every(store: Store = None) -> None:
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], store: Store = None) -> None:
     """End a token at once."""
-    with opened(store) as engine:
+    with opened(store, make=False) as engine:
         from service.store import tokens
 
         tokens.revoke(engine, name)
@@ -55,8 +56,8 @@ def revoke(name: Annotated[str, typer.Argument(help="The token's name.")], store
 
 
 @contextmanager
-def opened(store: str | None) -> Iterator[Engine]:
-    """The configured database, migrated."""
+def opened(store: str | None, *, make: bool = True) -> Iterator[Engine]:
+    """The configured database, migrated; without `make` a `SettingsError` when there is none yet."""
     from service.settings import resolve
 
     try:
@@ -65,7 +66,10 @@ def opened(store: str | None) -> Iterator[Engine]:
         raise MissingExtra("serve", "the server's database", error.name or "sqlalchemy") from error
 
     settings = resolve({"store": store}).settings
-    engine = open_engine(store_url(store_location(settings.store)))
+    url = store_url(store_location(settings.store))
+    if not make and url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise SettingsError(f"store: there is no database {url.database}; name the server's with --store")
+    engine = open_engine(url)
     try:
         migrate(engine)
         yield engine
