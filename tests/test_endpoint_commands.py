@@ -56,6 +56,17 @@ def test_check_says_what_is_missing(
     )
 
 
+def test_a_servers_names_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A model's name with escapes and line breaks could write check lines of its own."""
+    models = {"data": [{"id": "\x1b[31mm\nok       probabilities      fine"}]}
+    reply = {"choices": [{"message": {"content": '{"severity": "2", "issues": []}'}}]}
+    with serving(lambda asked: Answer(body=models if asked.path == "/v1/models" else reply)) as server:
+        assert main(["endpoint", "check", "--endpoint", server.url]) == 0
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert not re.search(r"^ok +probabilities", output, re.MULTILINE)
+
+
 @pytest.mark.vllm
 def test_adapters_are_loaded_and_unloaded(
     vllm_server: VllmServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
