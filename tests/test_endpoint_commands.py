@@ -121,6 +121,27 @@ def test_serve_prints_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["vllm", "serve", "base", "--adapter", "rater=/no/such/folder"]) == 2
 
 
+def test_serve_looks_where_terazi_adapters_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TERAZI_ADAPTERS and --registry name the registry of `terazi vllm serve` too."""
+    place = tmp_path / "registry"
+    monkeypatch.setenv("TERAZI_ADAPTERS", str(place))
+    assert main(["vllm", "serve", "base", "--adapter", "rater"]) == 2
+    monkeypatch.delenv("TERAZI_ADAPTERS")
+    assert main(["vllm", "serve", "base", "--adapter", "rater", "--registry", str(place)]) == 2
+    assert capsys.readouterr().err.count(f"there is no adapter `rater` in {place}") == 2
+
+
+def test_serve_drops_no_adapter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two adapters under one name: only the last was served, and nobody said so."""
+    for name in ("a", "b"):
+        adapter(tmp_path / name, 8)
+    named = [f"--adapter=rater={tmp_path / name}" for name in ("a", "b")]
+    assert main(["vllm", "serve", "base", *named]) == 2
+    assert "`rater` is there already" in capsys.readouterr().err
+
+
 def test_prefix_cache_counters_are_read_from_metrics() -> None:
     """Counters of all engines are added up, other lines are left alone."""
     text = (
