@@ -281,6 +281,22 @@ def test_an_adapter_is_not_merged_into_another_base(
     assert not (tmp_path / "merged").exists()
 
 
+@pytest.mark.parametrize("config", ["[]", '{"peft_type": "NOSUCH"}'])
+def test_a_foreign_adapter_or_base_that_cannot_be_read_is_the_users_error(
+    finished: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    """A made-up adapter_config.json and a folder without a model were called bugs; nothing is written."""
+    at = ["--registry", str(tmp_path / "registry")]
+    foreign, target = shutil.copytree(finished.adapter, tmp_path / "foreign"), tmp_path / "merged"
+    (foreign / "adapter_config.json").write_text(config)
+    assert main(["adapters", "add", str(foreign), *at]) == 0
+    assert main(["adapters", "merge", "deep", str(target), *at]) == 2
+    assert "does not fit its base" in capsys.readouterr().err
+    assert main(["adapters", "merge", "deep", str(target), "--base", str(foreign), *at]) == 2
+    assert "is not a model's folder" in capsys.readouterr().err
+    assert not target.exists()
+
+
 def test_the_run_of_a_code_generation_adapter_has_its_papers(finished: Trained) -> None:
     """A run leaves a folder that the registry takes as it is."""
     manifest = read_manifest(finished.adapter)
