@@ -129,6 +129,55 @@ def test_weights_that_are_not_the_manifests_are_refused(place: Path, tmp_path: P
         registry.export(place, "good", tmp_path / "out")
 
 
+def test_only_an_adapters_own_files_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pickle, or a link to something private, in a foreign folder never gets into the registry."""
+    folder, at = adapter(tmp_path / "runs", "good", 55), ["--registry", str(tmp_path / "registry")]
+    (tmp_path / "key").write_text("private")
+    (folder / "notes.txt").symlink_to(tmp_path / "key")
+    (folder / "loop").symlink_to(folder)
+    (folder / "adapter_model.bin").write_bytes(b"pickle")
+    assert main(["adapters", "add", str(folder), *at]) == 0
+    stored = Path(capsys.readouterr().out.strip())
+    assert {path.name for path in stored.iterdir()} == set(registry.FILES)
+
+
+def test_a_version_that_is_not_its_weights_is_refused(place: Path, tmp_path: Path) -> None:
+    """Other weights under the papers of a known version seemed to be added, and were not."""
+    folder = adapter(tmp_path / "foreign", "good", 55)
+    known = read_manifest(folder)
+    (folder / "adapter_model.safetensors").write_bytes(b"others")
+    digest = file_hash(folder / "adapter_model.safetensors")
+    write_manifest(folder, known.model_copy(update={"weights_sha256": digest}))
+    with pytest.raises(UserError, match="not those of its manifest"):
+        registry.add(place, folder)
+
+
+def test_a_registry_that_was_meddled_with_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder under another name and a broken list of promotions say what to do; neither is a bug."""
+    at = ["--registry", str(place)]
+    shutil.copytree(place / "good", place / "other")
+    assert main(["adapters", "list", *at]) == 2
+    assert "remove it, then add it with" in capsys.readouterr().err
+    shutil.rmtree(place / "other")
+    (place / "promoted.json").write_text("[1]")
+    assert main(["adapters", "list", *at]) == 2
+    assert "promoted.json: can't be read" in capsys.readouterr().err
+
+
+def test_a_manifest_cannot_act_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in a foreign adapter's papers are written out."""
+    folder, at = adapter(tmp_path / "runs", "good", 55), ["--registry", str(tmp_path / "registry")]
+    known = read_manifest(folder)
+    base = BaseId(name="\x1b]0;owned\x07", revision="main", commit="c0ffee")
+    write_manifest(folder, known.model_copy(update={"base": base, "summary": "\x1b[31mred"}))
+    assert main(["adapters", "add", str(folder), *at]) == 0
+    assert main(["adapters", "list", *at]) == 0
+    assert main(["adapters", "show", "good", *at]) == 0
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert "\\x1b]0;owned" in output
+
+
 def test_a_comparison_is_recorded_with_its_rows_and_its_limits(place: Path) -> None:
     """Candidate minus incumbent on the same rows, with an interval and a p-value, kept as a file."""
     made = compare(place, "good", BASE)
@@ -230,6 +279,22 @@ def test_an_adapter_is_not_merged_into_another_base(
     with pytest.raises(UserError, match="is not the base that the adapter was trained on"):
         merge(place, "deep", tmp_path / "merged", base=str(other))
     assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("config", ["[]", '{"peft_type": "NOSUCH"}'])
+def test_a_foreign_adapter_or_base_that_cannot_be_read_is_the_users_error(
+    finished: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], config: str
+) -> None:
+    """A made-up adapter_config.json and a folder without a model were called bugs; nothing is written."""
+    at = ["--registry", str(tmp_path / "registry")]
+    foreign, target = shutil.copytree(finished.adapter, tmp_path / "foreign"), tmp_path / "merged"
+    (foreign / "adapter_config.json").write_text(config)
+    assert main(["adapters", "add", str(foreign), *at]) == 0
+    assert main(["adapters", "merge", "deep", str(target), *at]) == 2
+    assert "does not fit its base" in capsys.readouterr().err
+    assert main(["adapters", "merge", "deep", str(target), "--base", str(foreign), *at]) == 2
+    assert "is not a model's folder" in capsys.readouterr().err
+    assert not target.exists()
 
 
 def test_the_run_of_a_code_generation_adapter_has_its_papers(finished: Trained) -> None:

@@ -63,6 +63,22 @@ def test_unusable_replies_are_not_kept(tmp_path: Path, reply: Text) -> None:
     assert model.asked == 2
 
 
+@pytest.mark.parametrize(
+    "damage", ["rubbish", "[1]", "null", '["9", null]', '["2", ["a", 1, 2, 3]]', '["2", [1]]']
+)
+def test_a_damaged_entry_is_asked_for_again(tmp_path: Path, damage: str) -> None:
+    """One damaged entry failed every later review of its file, and the message blamed the model."""
+    path = tmp_path / "r.sqlite3"
+    model = Counting(Text('{"issues": []}'))
+    cached = CachedModel(model, ReplyCache(path, 10**6))
+    for question in (FIND, RATE):
+        cached.cache.put(key_of(question, "m"), damage)
+    for _ in range(2):
+        assert cached.write(FIND).text == '{"issues": []}'
+        assert cached.label(RATE) == Label("2", (-1.0, -0.5, -2.0, -3.0))
+    assert model.asked == 2
+
+
 def test_the_key_depends_on_model_prompt_and_text_alone() -> None:
     """Another model or text is another key; the nonce of a run is not part of it."""
     other = Question(Form.FIND, tuple(find_messages("+ y", nonce=PLACEHOLDER)))

@@ -11,6 +11,7 @@ from service.backends.catalog import open_reviewer
 from service.backends.endpoint.address import api_key, notice, parse_address
 from service.backends.endpoint.wire import retry_after
 from service.settings import Settings, parse_toml, resolve
+from ui.cli.main import main
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,18 @@ def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
     with pytest.raises(SettingsError, match="holds credentials") as caught:
         parse_address("https://user:hunter22@host.example/v1")
     assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-hidden\nsk-more", "sk-hidden\x01", "sk-hidden-\u00fc"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """A line break or a letter outside ASCII came out as a lost connection with the key, or as a bug."""
+    monkeypatch.setenv("TERAZI_API_KEY", key)
+    assert main(["endpoint", "check", "--endpoint", "http://127.0.0.1:9/v1"]) == 2
+    shown = "".join(capsys.readouterr())
+    assert "TERAZI_API_KEY: holds a line break or another character" in shown
+    assert "hidden" not in shown
 
 
 def test_the_user_is_warned_before_code_leaves_the_machine(caplog: pytest.LogCaptureFixture) -> None:

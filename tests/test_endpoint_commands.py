@@ -56,6 +56,17 @@ def test_check_says_what_is_missing(
     )
 
 
+def test_a_servers_names_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A model's name with escapes and line breaks could write check lines of its own."""
+    models = {"data": [{"id": "\x1b[31mm\nok       probabilities      fine"}]}
+    reply = {"choices": [{"message": {"content": '{"severity": "2", "issues": []}'}}]}
+    with serving(lambda asked: Answer(body=models if asked.path == "/v1/models" else reply)) as server:
+        assert main(["endpoint", "check", "--endpoint", server.url]) == 0
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert not re.search(r"^ok +probabilities", output, re.MULTILINE)
+
+
 @pytest.mark.vllm
 def test_adapters_are_loaded_and_unloaded(
     vllm_server: VllmServer, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -108,6 +119,27 @@ def test_serve_prints_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "vllm serve Qwen/Qwen2.5-Coder-1.5B-Instruct --host 127.0.0.1" in output
     assert f"--lora-modules rater={folder}" in output
     assert main(["vllm", "serve", "base", "--adapter", "rater=/no/such/folder"]) == 2
+
+
+def test_serve_looks_where_terazi_adapters_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TERAZI_ADAPTERS and --registry name the registry of `terazi vllm serve` too."""
+    place = tmp_path / "registry"
+    monkeypatch.setenv("TERAZI_ADAPTERS", str(place))
+    assert main(["vllm", "serve", "base", "--adapter", "rater"]) == 2
+    monkeypatch.delenv("TERAZI_ADAPTERS")
+    assert main(["vllm", "serve", "base", "--adapter", "rater", "--registry", str(place)]) == 2
+    assert capsys.readouterr().err.count(f"there is no adapter `rater` in {place}") == 2
+
+
+def test_serve_drops_no_adapter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two adapters under one name: only the last was served, and nobody said so."""
+    for name in ("a", "b"):
+        adapter(tmp_path / name, 8)
+    named = [f"--adapter=rater={tmp_path / name}" for name in ("a", "b")]
+    assert main(["vllm", "serve", "base", *named]) == 2
+    assert "`rater` is there already" in capsys.readouterr().err
 
 
 def test_prefix_cache_counters_are_read_from_metrics() -> None:

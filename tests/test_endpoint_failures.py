@@ -83,6 +83,13 @@ def test_a_page_instead_of_json_is_quoted() -> None:
         assert "not answer with a JSON object but “<html>Welcome" in reason(reviewed(server.url))
 
 
+def test_an_answer_that_cannot_be_unpacked_is_named() -> None:
+    """A list of models under a wrong Content-Encoding came out as a bug in Terazi."""
+    packed = Answer(body=b"no gzip", headers={"content-encoding": "gzip"})
+    with serving(lambda _: packed) as server:
+        assert "sent an answer that can't be unpacked" in reason(reviewed(server.url))
+
+
 def test_a_wrong_model_name_lists_the_served_ones() -> None:
     """The names that would work stand in the message."""
     with serving(listing({"id": "base"}, {"id": "strict", "parent": "base"})) as server:
@@ -144,6 +151,7 @@ def test_a_long_retry_after_is_not_waited_for() -> None:
         (Answer(body=b'{"x": "' + b"y" * 1_000_001 + b'"}'), "sent more than 1,000,000 bytes"),
         (Answer(302, headers={"location": "http://elsewhere.example/v1"}), "redirects to http://elsewhere"),
         (Answer(400, {"error": {"message": "no regex"}}), "refused the request (400: no regex)"),
+        (Answer(body=b"no gzip", headers={"content-encoding": "gzip"}), "an answer that can't be unpacked"),
         (None, "broke the connection off"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +118,14 @@ def test_a_missing_model_or_adapter_says_what_to_name(tiny_models: dict[str, Pat
         load(str(tmp_path), "", "cpu", "auto")
     with pytest.raises(SettingsError, match=r"local_adapter: .* holds no adapter_model\.safetensors"):
         load(str(tiny_models["tiny"]), str(tmp_path), "cpu", "auto")
+    broken = shutil.copytree(tiny_models["tiny"], tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"half a download")
+    with pytest.raises(SettingsError, match=r"local_model: .* can't be loaded"):
+        load(str(broken), "", "cpu", "auto")
+    foreign = shutil.copytree(tiny_models["strict"], tmp_path / "foreign")
+    (foreign / "adapter_config.json").write_text("[]")
+    with pytest.raises(SettingsError, match=r"local_adapter: .* does not fit the model"):
+        load(str(tiny_models["tiny"]), str(foreign), "cpu", "auto")
     with pytest.raises(SettingsError, match="device: there is no `tpu`"):
         choose_device("tpu")
     with pytest.raises(SettingsError, match="the local backend needs a model"):

@@ -6,6 +6,7 @@ import pytest
 
 from finetune import recipes
 from review_data.errors import SettingsError
+from ui.cli.main import main
 
 DEEP = (recipes.FOLDER / "deep.toml").read_text()
 
@@ -83,3 +84,12 @@ def test_the_curriculum_has_two_stages_in_order() -> None:
     """Deep comes before Diverse."""
     stages = recipes.load("deep-then-diverse").stages
     assert [stage.data[0] for stage in stages] == ["Naholav/CodeGen-Deep-5K", "Naholav/CodeGen-Diverse-5K"]
+
+
+@pytest.mark.parametrize("wrong", ["foo.bar=1", "stages.7.epochs=1", "stages.x=1", "stages.0.epochs.x=1"])
+def test_a_place_that_no_recipe_has_is_the_users_error(
+    wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stage that is not there, a name in a list, a table below a number."""
+    assert main(["train", "codegen", "--dry-run", "--set", wrong]) == 2
+    assert f"--set {wrong}: there is no table" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from finetune.evaluate.learning_curve import learning_curve
 from finetune.evaluate.severity import evaluate_severity
 from finetune.evaluate.severity_report import write_report
+from finetune.llm.run_folder import locked
 from finetune.severity import run, training
 from finetune.severity.checkpoint import Epoch
 from finetune.severity.config import TrainConfig
@@ -234,6 +235,41 @@ def test_a_folder_in_use_is_refused(base: Path, finished: Path, capsys: pytest.C
     assert "another config" in capsys.readouterr().err
 
 
+def test_two_runs_do_not_share_a_folder(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While one run holds the folder, a second start ends at once; a file in its place is named too."""
+    call = ["train", "severity", "--out", str(tmp_path / "run"), "--base", str(base), *FLAGS]
+    with locked(tmp_path / "run"):
+        assert main(call) == 2
+        assert main([*call, "--resume"]) == 2
+    assert capsys.readouterr().err.count("another training is using it") == 2
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").write_text("")
+    assert main(call) == 2
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_a_broken_run_file_is_named(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run.json that can't be read is no bug."""
+    (tmp_path / "run.json").write_text("{")
+    call = ["train", "severity", "--out", str(tmp_path), "--base", str(base), *FLAGS, "--resume"]
+    assert main(call) == 2
+    assert "run.json: can't be read as a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_base_with_damaged_files_is_named(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A download that broke off is the user's to repeat."""
+    broken = Path(shutil.copytree(base, tmp_path / "broken"))
+    (broken / name).write_text("{")
+    call = ["train", "severity", "--out", str(tmp_path / "run"), "--base", str(broken), *FLAGS, "--dry-run"]
+    assert main(call) == 2
+    assert "fetch it again" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_refused(base: Path, finished: Path, tmp_path: Path) -> None:
     """Half a checkpoint is reported by name, not trained on."""
     config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
@@ -289,3 +325,5 @@ def test_a_wrong_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """An impossible value ends with exit code 2 and names the option."""
     assert main(["train", "severity", "--out", str(tmp_path), "--method", "magic"]) == 2
     assert "--method magic" in capsys.readouterr().err
+    assert main(["train", "severity", "--out", str(tmp_path), "--learning-rate", "inf"]) == 2
+    assert "--learning-rate inf" in capsys.readouterr().err

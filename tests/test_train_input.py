@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,14 @@ def test_a_folder_that_is_no_model_is_refused(tiny_base: Path, sums: Path, tmp_p
     """A wrong path is not taken for a hub name."""
     with pytest.raises(UserError, match=r"is not a model's folder"):
         prepare_run(short_recipe(tmp_path, sums))
+
+
+def test_a_base_with_damaged_weights_is_named(tiny_base: Path, sums: Path, tmp_path: Path) -> None:
+    """A download that broke off is the user's to repeat, not a bug."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "model.safetensors").write_bytes((base / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"can't be loaded: .*header"):
+        train(prepared(base, sums), tmp_path / "run", resume=False)
 
 
 def test_an_unwritable_run_folder_is_refused(tiny_base: Path, sums: Path, tmp_path: Path) -> None:

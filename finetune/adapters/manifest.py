@@ -15,6 +15,7 @@ from review_data.jsonl import write_atomically
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MANIFEST: Final = "manifest.json"
+CARD: Final = "README.md"
 WEIGHTS: Final = ("adapter_model.safetensors", "adapter_config.json")
 
 
@@ -76,7 +77,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"{folder}: is no adapter of this registry (no {MANIFEST}); check the path") from None
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: can't be read as a manifest ({reason}); train or add it again") from None
+        raise UserError(
+            f"{path}: can't be read as a manifest ({reason}); restore it or remove its folder"
+        ) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -84,4 +87,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     from finetune.adapters.card import card
 
     write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-    write_atomically(folder / "README.md", card(manifest))
+    write_atomically(folder / CARD, card(manifest))

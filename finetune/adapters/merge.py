@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from finetune.adapters.registry import check_weights, find
-from finetune.llm.base import BaseId, folder_hash, load_model, load_tokenizer, quietly
+from finetune.llm.base import (
+    BaseId,
+    folder_hash,
+    load_model,
+    load_tokenizer,
+    quietly,
+    reason_of,
+    refuse_bad_folder,
+)
 from review_data.domain import Record
 from review_data.errors import ToolError, UserError
 
@@ -51,6 +59,7 @@ def merge(registry: Path, name: str, target: Path, base: str | None = None) -> M
 
 
 def _check_base(place: str, known: BaseId) -> None:
+    refuse_bad_folder(place)
     if Path(place).is_dir() and folder_hash(Path(place)) != known.commit:
         raise UserError(
             f"base: {place} is not the base that the adapter was trained on ({known.name}, "
@@ -60,15 +69,24 @@ def _check_base(place: str, known: BaseId) -> None:
 
 
 def _merged(folder: Path, base: str, revision: str) -> tuple[Any, Any, float, float]:
-    from peft import PeftModel
-
     tokenizer = load_tokenizer(base, revision)
-    model = PeftModel.from_pretrained(load_model(base, revision, "float32"), str(folder)).eval()
+    model = _with_adapter(load_model(base, revision, "float32"), folder).eval()
     before = [probe_logits(model, tokenizer, probe) for probe in PROBES]
     merged = model.merge_and_unload().eval()
     after = [probe_logits(merged, tokenizer, probe) for probe in PROBES]
     difference = max(float((one - two).abs().max()) for one, two in zip(before, after, strict=True))
     return merged, tokenizer, difference, max(float(one.abs().max()) for one in before)
+
+
+def _with_adapter(base: Any, folder: Path) -> Any:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(base, str(folder))
+    except Exception as error:  # whatever the library makes of foreign files
+        raise UserError(
+            f"{folder}: does not fit its base ({reason_of(error)}); train the adapter again"
+        ) from None
 
 
 def probe_logits(model: Any, tokenizer: Any, text: str) -> Any:
@@ -81,11 +99,16 @@ def probe_logits(model: Any, tokenizer: Any, text: str) -> Any:
 
 
 def _write(model: Any, tokenizer: Any, target: Path) -> None:
+    """Beside the target first, so that an interruption leaves no half of a model under its name."""
+    from safetensors import SafetensorError
+
     try:
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-    except OSError as error:
-        shutil.rmtree(target, ignore_errors=True)
-        raise UserError(
-            f"{target}: can't be written ({error.strerror or error}); free or choose another"
-        ) from None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as temporary:
+            whole = Path(temporary) / "model"
+            model.save_pretrained(whole)
+            tokenizer.save_pretrained(whole)
+            whole.replace(target)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{target}: can't be written ({reason}); free or choose another") from None

@@ -15,14 +15,17 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from finetune.adapters.manifest import MANIFEST, WEIGHTS, Manifest, read_manifest
+from finetune.adapters.manifest import CARD, MANIFEST, WEIGHTS, Manifest, read_manifest
+from finetune.llm.score import ANSWERS, BASE_ANSWERS
 from review_data.domain import Record
 from review_data.errors import UserError
 from review_data.jsonl import write_atomically
 
 PROMOTED: Final = "promoted.json"
+FILES: Final = (*WEIGHTS, MANIFEST, CARD, ANSWERS, BASE_ANSWERS)
+"""All that is copied: what else lies in a folder (pickles, links, notes) stays there."""
 
 
 class Promotion(Record):
@@ -60,14 +63,22 @@ def check_weights(folder: Path, manifest: Manifest) -> None:
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{folder}: lacks {' and '.join(missing)}; train the adapter again")
-    if file_hash(folder / WEIGHTS[0]) != manifest.weights_sha256:
+    digest = file_hash(folder / WEIGHTS[0])
+    if digest != manifest.weights_sha256 or not digest.startswith(manifest.version):
         raise UserError(f"{folder}: the weights are not those of its manifest; train the adapter again")
 
 
 def every(registry: Path) -> tuple[Manifest, ...]:
-    """All manifests, by name and date."""
-    found = [read_manifest(path.parent) for path in registry.glob(f"*/*/{MANIFEST}")]
+    """All manifests, by name and date; `UserError` for one that can't be read or lies in another's place."""
+    found = [_in_its_place(path.parent) for path in registry.glob(f"*/*/{MANIFEST}")]
     return tuple(sorted(found, key=lambda manifest: (manifest.name, manifest.created)))
+
+
+def _in_its_place(folder: Path) -> Manifest:
+    manifest = read_manifest(folder)
+    if (folder.parent.name, folder.name) != (manifest.name, manifest.version):
+        raise UserError(f"{folder}: holds {manifest.id}; remove it, then add it with `terazi adapters add`")
+    return manifest
 
 
 def find(registry: Path, name: str) -> tuple[Path, Manifest]:
@@ -89,8 +100,8 @@ def promotions(registry: Path) -> dict[str, Promotion]:
     if not path.exists():
         return {}
     try:
-        return {task: Promotion.model_validate(row) for task, row in json.loads(path.read_bytes()).items()}
-    except (ValueError, ValidationError) as error:
+        return TypeAdapter(dict[str, Promotion]).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: can't be read ({reason}); correct or remove it") from None
 
@@ -103,7 +114,7 @@ def write_promotion(registry: Path, task: str, promotion: Promotion) -> None:
 
 
 def export(registry: Path, name: str, target: Path) -> Path:
-    """Copies an adapter as it is to `target`, which must not exist."""
+    """Copies an adapter's files to `target`, which must not exist."""
     folder, manifest = find(registry, name)
     check_weights(folder, manifest)
     if target.exists():
@@ -129,7 +140,10 @@ def _copy_whole(source: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as temporary:
             copy = Path(temporary) / "adapter"
-            shutil.copytree(source, copy)
+            copy.mkdir()
+            for name in FILES:
+                if (source / name).is_file():
+                    shutil.copyfile(source / name, copy / name)
             copy.replace(place)
     except OSError as error:
         raise UserError(

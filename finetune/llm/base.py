@@ -108,12 +108,12 @@ def folder_hash(folder: Path) -> str:
 
 def _loaded(name: str, load: Callable[[bool], _T]) -> _T:
     """What `load` gives; it is told whether to use local files alone."""
-    _refuse_bad_folder(name)
+    refuse_bad_folder(name)
     here = Path(name).exists() or not reachable()
     try:
         return load(here)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except Exception as error:  # whatever the libraries make of a foreign folder
+        reason = reason_of(error)
         if here and not Path(name).exists():
             reason = "the hub can't be reached, and the model is not in the local cache"
         raise UserError(
@@ -122,7 +122,13 @@ def _loaded(name: str, load: Callable[[bool], _T]) -> _T:
         ) from None
 
 
-def _refuse_bad_folder(name: str) -> None:
+def reason_of(error: Exception) -> str:
+    """The first line of what a library says, or the error's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def refuse_bad_folder(name: str) -> None:
+    """`UserError` for what looks like a path and is no model's folder."""
     looks_local = name.startswith((".", "/", "~", os.sep)) or Path(name).exists()
     if looks_local and not (Path(name) / "config.json").is_file():
         raise UserError(f"base: {name} is not a model's folder (no config.json); give a folder or a hub name")

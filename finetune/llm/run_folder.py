@@ -31,6 +31,7 @@ from review_data.domain import Record
 from review_data.errors import UserError
 from review_data.jsonl import write_atomically
 
+LOCK: Final = ".lock"
 MARKER: Final = "complete.json"
 NEEDED: Final = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
@@ -71,7 +72,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UserError(
             f"run folder {folder}: can't be written ({error.strerror}); choose another with --out"

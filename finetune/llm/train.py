@@ -19,6 +19,7 @@ from finetune.llm.prepare import Prepared, StageRows
 from finetune.llm.publish import publish
 from finetune.llm.report import write_report
 from finetune.llm.run_folder import (
+    LOCK,
     RunFacts,
     checkpoints,
     last_whole,
@@ -95,7 +96,7 @@ def _differ(first: RunFacts, second: RunFacts, name: str) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+    others = [path.name for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
     if others:
         raise UserError(
             f"run folder {folder}: is not empty (`{others[0]}`) and holds no run; choose another with --out"

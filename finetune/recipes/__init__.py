@@ -186,16 +186,18 @@ def override(recipe: Recipe, assignments: tuple[str, ...]) -> Recipe:
 
 
 def _assign(values: Any, keys: list[str], value: object, assignment: str) -> None:
-    place = values
-    for key in keys[:-1]:
-        place = place[int(key)] if isinstance(place, list) and key.isdigit() else _child(place, key)
-        if not isinstance(place, dict | list):
-            raise SettingsError(f"--set {assignment}: there is no table `{key}` in a recipe")
-    place[keys[-1]] = value
+    place, key = values, ""
+    try:
+        for key in keys[:-1]:
+            place = place[_index(place, key)]
+        key = keys[-1]
+        place[_index(place, key)] = value
+    except (LookupError, TypeError, ValueError):
+        raise SettingsError(f"--set {assignment}: there is no table `{key}` in a recipe") from None
 
 
-def _child(place: Any, key: str) -> object:
-    return place.get(key) if isinstance(place, dict) else None
+def _index(place: object, key: str) -> str | int:
+    return int(key) if isinstance(place, list) else key
 
 
 def _toml_value(raw: str) -> object:

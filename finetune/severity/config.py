@@ -42,9 +42,9 @@ class TrainConfig(Record):
     """Dropout on the adapter's input."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the encoder's hidden channels (one mask for all tokens of a row) and before the head."""
-    learning_rate: float = Field(default=1.4e-4, gt=0)
+    learning_rate: float = Field(default=1.4e-4, gt=0, allow_inf_nan=False)
     """Peak learning rate; LoRA wants about four times that of `full`."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """AdamW's decay of matrices; vectors are not decayed."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
@@ -56,7 +56,7 @@ class TrainConfig(Record):
     """Share of the easy rows that each later pass takes, at random; their loss weighs that much more."""
     polish_epochs: int = Field(default=2, ge=0)
     """Passes of a LoRA adapter over the packaged rows and the rules' alone: their judgement decides."""
-    polish_rate: float = Field(default=2e-4, gt=0)
+    polish_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
     """Peak learning rate of these passes."""
     patience: int = Field(default=2, ge=1)
     """Stop after this many epochs without a better validation score."""

@@ -42,7 +42,12 @@ def resolve_base(config: TrainConfig) -> Path:
 
 def check_window(config: TrainConfig, folder: Path) -> None:
     """`UserError` when the base takes fewer tokens than training or service want to show it."""
-    window = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    try:
+        window = json.loads((folder / "config.json").read_bytes()).get("max_position_embeddings")
+    except (ValueError, AttributeError):
+        raise UserError(
+            f"base {config.base}: {folder / 'config.json'} is no model's configuration; fetch it again"
+        ) from None
     if window is not None and window < max(config.max_tokens, config.served_tokens):
         raise UserError(
             f"base {config.base} takes {window} tokens at most; lower --max-tokens or --served-tokens "
@@ -134,16 +139,22 @@ def _load_encoder(folder: Path, dropout: float) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    encoder = AutoModel.from_pretrained(
-        folder,
-        add_pooling_layer=False,
-        use_safetensors=True,
-        # Short rows on a CPU: the fused kernel's backward pass in bfloat16 takes twice as long, and drawing
-        # dropout for every attention weight and every adapter input took a quarter of a step.
-        attn_implementation="eager",
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
+    try:
+        encoder = AutoModel.from_pretrained(
+            folder,
+            add_pooling_layer=False,
+            use_safetensors=True,
+            # Short rows on a CPU: the fused kernel's backward pass in bfloat16 takes twice as long, and
+            # drawing dropout for every attention weight and every adapter input took a quarter of a step.
+            attn_implementation="eager",
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    except Exception as error:  # whatever the library makes of a foreign folder
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"base {folder}: can't be loaded ({reason}); fetch it again or give another"
+        ) from None
     _drop_channels(encoder, dropout)
     return encoder
 

@@ -13,6 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from finetune.llm.run_folder import LOCK, locked
 from finetune.severity import calibration, export, network, report, training
 from finetune.severity.checkpoint import Epoch
 from finetune.severity.config import POLISH, TrainConfig, sha256_of
@@ -91,11 +94,23 @@ def train(
 ) -> Outcome:
     """Trains, averages, calibrates and exports into `folder`; scores the test split only `with_test`.
 
-    `on_progress(done, total)` counts optimiser steps over all seeds. `UserError` when the folder holds
-    another run, or any run without `resume`.
+    `on_progress(done, total)` counts optimiser steps over all seeds. `UserError` when the folder can't be
+    written or is in use, holds another run, or any run without `resume`.
     """
     data = prepare(config)
-    record = open_run(config, data, folder, resume)
+    with locked(folder):
+        record = open_run(config, data, folder, resume)
+        return _train(config, data, record, folder, with_test, on_progress)
+
+
+def _train(
+    config: TrainConfig,
+    data: training.Data,
+    record: RunRecord,
+    folder: Path,
+    with_test: bool,
+    on_progress: Progress | None,
+) -> Outcome:
     nets, epochs = _train_seeds(config, data, folder, on_progress)
     net = network.averaged(nets)
     if config.polish_epochs:
@@ -168,14 +183,22 @@ def open_run(config: TrainConfig, data: training.Data, folder: Path, resume: boo
         examples=len(data.train),
         environment={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         if not resume:
             raise UserError(f"{folder} is not empty; continue it with --resume or choose another folder")
         if not file.is_file():
             raise UserError(f"{folder} holds no training to resume (no run.json); choose another folder")
-        _refuse_another(RunRecord.model_validate_json(file.read_text(encoding="utf-8")), record, folder)
+        _refuse_another(_read_record(file), record, folder)
     write_atomically(file, record.model_dump_json(indent=2) + "\n")
     return record
+
+
+def _read_record(file: Path) -> RunRecord:
+    try:
+        return RunRecord.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file}: can't be read as a run ({reason}); choose another folder") from None
 
 
 def _refuse_another(found: RunRecord, wanted: RunRecord, folder: Path) -> None:

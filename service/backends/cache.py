@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from review_data.errors import ReplyError, UserError
 from review_data.prompts import PROMPT_VERSION
-from review_data.replies import parse_explain, parse_find
+from review_data.replies import parse_explain, parse_find, parse_rate
 from service.backends.asking import Form, Label, LanguageModel, Question, Text
 
 log = logging.getLogger("terazi.cache")
@@ -149,10 +149,10 @@ class CachedModel:
         return self.model.count(text)
 
     def write(self, question: Question) -> Text:
-        """The kept reply, or a new one, which is kept if it can be read."""
+        """The kept reply if it can be read, or a new one, which is kept on the same condition."""
         key = key_of(question, self.model.identity)
         kept = self.cache.get(key)
-        if kept is not None:
+        if kept is not None and _is_readable(question.form, kept):
             return Text(kept)
         reply = self.model.write(question)
         if not reply.cut and _is_readable(question.form, reply.text):
@@ -163,9 +163,9 @@ class CachedModel:
         """The kept label with its log-probabilities, or a new one."""
         key = key_of(question, self.model.identity)
         kept = self.cache.get(key)
-        if kept is not None:
-            label, logprobs = json.loads(kept)
-            return Label(label, tuple(logprobs) if logprobs else None)
+        found = _kept_label(kept) if kept is not None else None
+        if found is not None:
+            return found
         reply = self.model.label(question)
         self.cache.put(key, json.dumps([reply.label, reply.logprobs]))
         return reply
@@ -183,6 +183,19 @@ def _is_readable(form: Form, text: str) -> bool:
     except ReplyError:
         return False
     return True
+
+
+def _kept_label(text: str) -> Label | None:
+    """The label of an entry; None when the entry is damaged."""
+    try:
+        label, logprobs = json.loads(text)
+        parse_rate(label)
+        if logprobs is None:
+            return Label(label)
+        low, medium, high, critical = (float(value) for value in logprobs)
+        return Label(label, (low, medium, high, critical))
+    except (ReplyError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -68,11 +68,21 @@ def notice(address: Address, key: str) -> str | None:
 
 
 def api_key(address: Address, env: Mapping[str, str]) -> str:
-    """The key for this server, "" for none."""
-    own = env.get("TERAZI_API_KEY", "").strip()
-    if own or not (address.host == "openai.com" or address.host.endswith(".openai.com")):
-        return own
-    return env.get("OPENAI_API_KEY", "").strip() if address.scheme == "https" else ""
+    """The key for this server, "" for none; `SettingsError`, without the key, when it can't be sent."""
+    if key := _key(env, "TERAZI_API_KEY"):
+        return key
+    is_openai = address.host == "openai.com" or address.host.endswith(".openai.com")
+    return _key(env, "OPENAI_API_KEY") if is_openai and address.scheme == "https" else ""
+
+
+def _key(env: Mapping[str, str], name: str) -> str:
+    key = env.get(name, "").strip()
+    if key and not (key.isascii() and key.isprintable()):
+        raise SettingsError(
+            f"{name}: holds a line break or another character that no request can carry; set it to the key "
+            "alone"
+        )
+    return key
 
 
 _LIKE = "write one like http://127.0.0.1:8000/v1"

@@ -130,6 +130,11 @@ class Wire:
             raise _TryAgain(f"gave no answer in {limit_s:g} s", late=True) from None
         except httpx.TransportError as error:
             raise _TryAgain(f"broke the connection off ({error})", lost=True) from None
+        except httpx.DecodingError as error:
+            raise BackendError(
+                f"{self.address.url} sent an answer that can't be unpacked ({error}); check the server and "
+                "what stands before it"
+            ) from None
         except RuntimeError as error:  # httpx's word for a client that was closed
             raise BackendError(f"{self.address.url} was given up: {error}") from None
 

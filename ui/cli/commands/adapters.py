@@ -10,6 +10,7 @@ import typer
 from finetune.adapters import compare as comparing
 from finetune.adapters import registry as registry_files
 from finetune.adapters.card import card
+from service.render.escape import visible
 
 app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="NAME, or NAME@VERSION.")]
@@ -31,7 +32,7 @@ def list_adapters(registry: Registry = None) -> None:
     for manifest in registry_files.every(place):
         figures = ", ".join(f"{score.name} {score.value:.3f}" for score in manifest.scores) or "no scores"
         star = "*" if manifest.id in promoted else " "
-        print(f"{star} {manifest.id:<32} {manifest.task:<8} {manifest.base.name}  {figures}")
+        print(visible(f"{star} {manifest.id:<32} {manifest.task:<8} {manifest.base.name}  {figures}"))
 
 
 @app.command()
@@ -46,7 +47,7 @@ def add(
 def show(name: Name, registry: Registry = None) -> None:
     """Print an adapter's model card and where it lies."""
     folder, manifest = registry_files.find(_place(registry), name)
-    print(f"{folder}\n\n{card(manifest)}")
+    print(visible(f"{folder}\n\n{card(manifest)}", keep="\n"))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.render.escape import visible
 from service.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def check(
 
 
 def as_text(checks: Sequence[Check]) -> str:
-    """A line per check: a mark, its name, what was seen."""
-    return "\n".join(f"{_mark(one):<8} {one.name:<18} {one.detail}" for one in checks)
+    """A line per check: a mark, its name, what was seen, with nothing in it that acts on a terminal."""
+    return "\n".join(f"{_mark(one):<8} {one.name:<18} {visible(one.detail)}" for one in checks)
 
 
 def _mark(one: Check) -> str:

@@ -34,13 +34,16 @@ def serve(
     name: Annotated[str, typer.Option(help="The name that clients ask for.")] = "",
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
     context: Annotated[int, typer.Option(help="Tokens for prompt and reply together.")] = 16384,
+    registry: Annotated[
+        Path | None, typer.Option(envvar="TERAZI_ADAPTERS", help="The folder of `terazi adapters`.")
+    ] = None,
     run: Annotated[bool, typer.Option("--run", help="Start it; otherwise the command is printed.")] = False,
 ) -> None:
     """Print the vLLM command line for this machine, or run it."""
     from service.backends.endpoint import vllm_command as vllm
 
     machine = vllm.this_machine()
-    serving = vllm.Serving(model, adapters_named(adapter or ()), name, port, context)
+    serving = vllm.Serving(model, adapters_named(adapter or (), registry), name, port, context)
     command = vllm.command_line(vllm.vllm_program() if run else ["vllm", "serve"], serving, machine)
     if run:
         os.execvpe(command[0], command, {**os.environ, **vllm.environment(machine)})
@@ -72,17 +75,21 @@ def wire_to(endpoint: str | None) -> Wire:
     return open_endpoint_model(resolve({"endpoint": endpoint}).settings).wire
 
 
-def adapters_named(named: Sequence[str]) -> dict[str, Path]:
+def adapters_named(named: Sequence[str], registry: Path | None = None) -> dict[str, Path]:
     """NAME=FOLDER as it is; a bare name is looked up in the registry of trained adapters."""
     found: dict[str, Path] = {}
     for one in named:
-        name, equals, folder = one.partition("=")
-        if equals:
-            found[name] = Path(folder).absolute()
-            if not found[name].is_dir():
-                raise UserError(f"--adapter: there is no folder {folder}; write NAME=FOLDER")
-            continue
-        from finetune.adapters.registry import default_registry, find
-
-        found[name.partition("@")[0]], _ = find(default_registry(), name)
+        name, equals, given = one.partition("=")
+        name = name if equals else name.partition("@")[0]
+        if name in found:
+            raise UserError(f"--adapter {one}: `{name}` is there already; write ANOTHER_NAME=FOLDER")
+        found[name] = Path(given).absolute() if equals else _registered(one, registry)
+        if not found[name].is_dir():
+            raise UserError(f"--adapter: there is no folder {given}; write NAME=FOLDER")
     return found
+
+
+def _registered(name: str, registry: Path | None) -> Path:
+    from finetune.adapters.registry import default_registry, find
+
+    return find(registry or default_registry(), name)[0]
