@@ -256,13 +256,14 @@ def test_the_trend_counts_shown_findings_by_day(store: Engine) -> None:
 
 
 def test_one_person_has_one_verdict_per_finding(store: Engine) -> None:
-    """A person's new verdict replaces the old one; another person's and missed faults stand beside it."""
+    """A person's new verdict replaces the old one; another person's and missed faults stand beside it, each
+    missed fault once."""
     review_id = done(store, finding(Severity.HIGH))
     verdicts.add(store, review_id, Feedback(verdict=Verdict.RIGHT, fingerprint="f", author="ada"))
     verdicts.add(store, review_id, Feedback(verdict=Verdict.NOT_AN_ISSUE, fingerprint="f", author="ada"))
     verdicts.add(store, review_id, Feedback(verdict=Verdict.RIGHT, fingerprint="f", author="bob"))
-    missed = MissedIssue(path="x.py", line=1, category=Category.DATA, severity=Severity.LOW, title="t")
-    for _ in range(2):
+    for title in ("a lock is missing", "a lock is missing", "a check is missing"):
+        missed = MissedIssue(path="x.py", line=1, category=Category.DATA, severity=Severity.LOW, title=title)
         verdicts.add(store, review_id, Feedback(verdict=Verdict.MISSED, missed=missed, author="ada"))
     stored = reviews.get(store, review_id)
     assert stored is not None
