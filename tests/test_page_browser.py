@@ -186,6 +186,20 @@ def test_a_verdict_is_stored_and_there_after_a_reload(page: Page, served: Served
     assert body["missed"][0]["missed"]["title"] == "An error is swallowed"
 
 
+def test_an_upload_that_was_taken_leaves_its_field(page: Page, served: Served, tmp_path: Path) -> None:
+    """What was reviewed is no longer offered: a second click asks for a patch, not for a lost file."""
+    upload = tmp_path / "search.patch"
+    upload.write_text(PATCH)
+    page.goto(f"{served.url}/en/")
+    page.locator("#tz-upload input[type=file]").set_input_files(upload)
+    expect(page.locator("#tz-upload")).to_contain_text("search")
+    page.locator("#tz-go").click()
+    expect(page.locator(".tz-review h2")).to_have_text("search", timeout=60_000)
+    expect(page.locator("#tz-upload")).not_to_contain_text("search")
+    page.locator("#tz-go").click()
+    expect(page.locator(".tz-error")).to_contain_text(ENGLISH.nothing_given)
+
+
 def test_an_upload_that_is_no_diff_is_explained(page: Page, served: Served, tmp_path: Path) -> None:
     """The message says what is wrong and how to make a diff; the page stays usable."""
     upload = tmp_path / "photo.patch"
@@ -284,6 +298,7 @@ def test_a_batch_is_reviewed_and_sorted_by_severity(page: Page, served: Served, 
     expect(result.locator("tbody tr")).to_have_count(3)
     expect(result.locator("tbody tr").last).to_contain_text("this is not a diff")
     expect(result.locator(".tz-chart svg")).to_be_visible()
+    expect(page.locator("#tz-uploads")).not_to_contain_text("docs")
 
 
 def test_the_page_speaks_turkish(browser: Browser, served: Served, store: Path) -> None:

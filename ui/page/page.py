@@ -52,9 +52,11 @@ def _review_tab(gr: Any, page: Any, desk: Desk, texts: Texts) -> None:
     def run(
         patch: Any, upload: Any, repository: Any, span: Any, title: Any, backend: Any, adapter: Any,
         request: gr.Request,
-    ) -> Iterator[str]:  # fmt: skip
+    ) -> Iterator[tuple[str, Any]]:  # fmt: skip
         given = actions.Form(patch or "", upload, repository, span or "", title or "", backend, adapter or "")
-        yield from actions.run(desk, given, actor_of(request), texts)
+        for markup in actions.run(desk, given, actor_of(request), texts):
+            taken = upload and not Path(upload).exists()
+            yield markup, gr.update(value=None) if taken else gr.skip()
 
     def load(request: gr.Request) -> Iterator[tuple[str, Any]]:
         review_id = request.query_params.get("review")
@@ -62,7 +64,7 @@ def _review_tab(gr: Any, page: Any, desk: Desk, texts: Texts) -> None:
             yield markup, gr.update(open=not review_id)
 
     run.__annotations__["request"] = load.__annotations__["request"] = gr.Request
-    go.click(run, fields, shown, show_progress="hidden", api_visibility="private")
+    go.click(run, fields, [shown, fields[1]], show_progress="hidden", api_visibility="private")
     sample.click(lambda: EXAMPLE_PATCH, None, fields[0], api_visibility="private")
     page.load(load, None, [shown, form], show_progress="hidden", api_visibility="private")
 
@@ -139,11 +141,13 @@ def _batch_tab(gr: Any, desk: Desk, texts: Texts) -> None:
     go = gr.Button(texts.batch_go, variant="primary", elem_id="tz-batch-go")
     shown = gr.HTML(cards.note(texts.batch_empty), elem_id="tz-batch")
 
-    def run(files: Any, repository: Any, ranges: Any, request: gr.Request) -> Iterator[str]:
-        yield from actions.batch(desk, files or [], repository, ranges or "", actor_of(request), texts)
+    def run(files: Any, repository: Any, ranges: Any, request: gr.Request) -> Iterator[tuple[str, Any]]:
+        for markup in actions.batch(desk, files or [], repository, ranges or "", actor_of(request), texts):
+            yield markup, gr.update(value=None)
 
     run.__annotations__["request"] = gr.Request
-    go.click(run, [uploads, repository, ranges], shown, show_progress="hidden", api_visibility="private")
+    fields = [uploads, repository, ranges]
+    go.click(run, fields, [shown, uploads], show_progress="hidden", api_visibility="private")
 
 
 def _model_tab(gr: Any, tab: Any, texts: Texts, model: Path = PACKAGED) -> None:
