@@ -41,9 +41,12 @@ class Row(Record):
             return row
         found = {key: value for key, value in row.items() if value is not None}
         extra = found.keys() - cls.model_fields.keys()
-        for name, field in cls.model_fields.items():
+        missing = (
+            name for name, field in cls.model_fields.items() if field.is_required() and name not in found
+        )
+        for name in missing:
             near = difflib.get_close_matches(name, extra, n=1, cutoff=0.8)
-            if near and field.is_required() and name not in found:
+            if near:
                 raise ValueError(f"there is no field `{near[0]}`; did you mean `{name}`?")
         return found
 

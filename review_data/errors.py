@@ -20,6 +20,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def first_line(error: Exception, most: int | None = None) -> str:
+    """The first line of what a library says, or the error's name; at most `most` characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 class TeraziError(Exception):
     """Base of every error raised on purpose; `exit_code` is the process's exit status."""
 

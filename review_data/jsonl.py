@@ -62,9 +62,8 @@ def parse_row(line: str, kind: type[RecordT], path: Path | str, number: int) -> 
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or None
-        words = first["msg"].replace(
-            " at line 1 column ", " at column "
-        )  # of this line, which is named already
+        # The parser counts within this line, which is named already.
+        words = first["msg"].replace(" at line 1 column ", " at column ")
         raise DataError(f"{words}; correct this row", file=path, line=number, field=field) from None
 
 

@@ -111,7 +111,8 @@ _PHRASES: Final = tuple(
 
 
 def hidden_characters(text: str) -> tuple[str, ...]:
-    """`U+XXXX` of each different character that is not seen, reorders text or ends a line inside of it.
+    """The code point (`U+200B`) of each different character that is not seen, reorders text or ends a line
+    inside of it.
 
     Joiners of scripts, tabs and line ends are left out.
     """

@@ -7,7 +7,7 @@ line up with the report they came from.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from review_data.domain import FileChange, Finding, Issue, MergeRequest, Rating, Review, Side, Skip, sort_key
@@ -109,17 +109,19 @@ def _with_context(item: Item, files: Sequence[FileChange], project: str) -> Rate
 
 def _findings(rated: Iterable[tuple[Issue, Rating]], change: Change) -> tuple[Finding, ...]:
     """Where the change doesn't show the line, the title stands for it in the fingerprint and nowhere else."""
+    files = {file.path: file for file in change.request.files}
     found = []
     for issue, rating in rated:
-        line = _line(issue, change)
+        line = _line(issue, files)
         quote = mask(issue.title) if line is None else line
         found.append(to_finding(issue.model_copy(update={"quote": quote}), rating))
     return tuple(
-        finding.model_copy(update={"quote": _line(finding, change) or ""})
+        finding.model_copy(update={"quote": _line(finding, files) or ""})
         for finding in with_unique_fingerprints(sorted(found, key=sort_key))
     )
 
 
-def _line(place: Issue | Finding, change: Change) -> str | None:
-    line = next((f.line(place.line) for f in change.request.files if f.path == place.path), None)
+def _line(place: Issue | Finding, files: Mapping[str, FileChange]) -> str | None:
+    file = files.get(place.path)
+    line = file.line(place.line) if file else None
     return None if line is None else mask(line.text).strip()

@@ -27,6 +27,11 @@ from review_data.severity import Severity
 
 # Ten days: no review takes longer, and the system's clocks can wait for it.
 LONGEST_S: Final = 864_000.0
+# Files in which a repository may set its own, the first first, and the table that holds the settings.
+REPOSITORY_TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "terazi.toml": (),
+    "pyproject.toml": ("tool", "terazi"),
+}
 USER_ONLY: Final[dict[str, JsonValue]] = {"user_only": True}
 
 
@@ -176,10 +181,10 @@ def resolve(
     """
     env = os.environ if env is None else env
     found = repository if repository is not None else (repository_layer(folder) if folder else None)
-    layers = [user_layer(env), found, environment_layer(env), flag_layer(flags or {})]
     values: dict[str, object] = {}
     origins = dict.fromkeys(Settings.model_fields, "default")
-    for layer in layers:
+    for read in _places(flags or {}, lambda: found, env):
+        layer = read()
         if layer is not None:
             checked = check_layer(layer)
             values.update(checked)
@@ -189,18 +194,24 @@ def resolve(
 
 def raw_value(key: str, flags: Mapping[str, object], folder: Path) -> object:
     """One setting as it is written, unchecked, for when the settings can't be resolved; None: nowhere."""
-    layers: tuple[Callable[[], Layer | None], ...] = (
-        lambda: flag_layer(flags),
-        lambda: environment_layer(os.environ),
-        lambda: repository_layer(folder),
-        lambda: user_layer(os.environ),
-    )
-    for read in layers:
+    for read in reversed(_places(flags, lambda: repository_layer(folder), os.environ)):
         with suppress(SettingsError):
             layer = read()
             if layer is not None and key in layer.values:
                 return layer.values[key]
     return None
+
+
+def _places(
+    flags: Mapping[str, object], repository: Callable[[], Layer | None], env: Mapping[str, str]
+) -> tuple[Callable[[], Layer | None], ...]:
+    """Where values come from, the weakest first."""
+    return (
+        lambda: user_layer(env),
+        repository,
+        lambda: environment_layer(env),
+        lambda: flag_layer(flags),
+    )
 
 
 def check_layer(layer: Layer) -> dict[str, object]:
@@ -237,7 +248,7 @@ def parse_toml(text: str, origin: str, table: tuple[str, ...] = ()) -> Layer:
 def repository_layer(folder: Path) -> Layer | None:
     """The nearest `terazi.toml` or `[tool.terazi]`, from `folder` up to the repository's root."""
     for place in (folder.absolute(), *folder.absolute().parents):
-        for name, table in (("terazi.toml", ()), ("pyproject.toml", ("tool", "terazi"))):
+        for name, table in REPOSITORY_TABLES.items():
             layer = _file_layer(place / name, table)
             if layer is not None and (layer.values or not table):
                 return layer

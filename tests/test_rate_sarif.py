@@ -180,7 +180,10 @@ def test_a_rated_log_can_be_rated_again(
                 }
             },
         ),
-        ({"uri": "src/a.py", "uriBaseId": "R"}, {"originalUriBaseIds": {"R": {"uri": "file:///ci/work/"}}}),
+        (
+            {"uri": "src/a.py", "uriBaseId": "R"},
+            {"originalUriBaseIds": {"R": {"uri": "file:///builds/app/"}}},
+        ),
         ({"uri": "src/a.py", "uriBaseId": "R"}, {"originalUriBaseIds": {"R": {"uriBaseId": "R"}}}),
         ({"uri": "src/a.py", "uriBaseId": "%SRCROOT%"}, {}),
     ],

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from finetune.adapters.registry import check_weights, find
+from finetune.adapters.registry import appearing, check_weights, find
 from finetune.llm.base import (
+    LONGEST_REASON,
     BaseId,
     folder_hash,
     load_model,
     load_tokenizer,
     quietly,
-    reason_of,
     refuse_bad_folder,
 )
 from review_data.domain import Record
-from review_data.errors import ToolError, UserError
+from review_data.errors import ToolError, UserError, first_line
 
 PROBES: Final = (
     "Read the change below and say what could go wrong.",
@@ -85,7 +84,7 @@ def _with_adapter(base: Any, folder: Path) -> Any:
         return PeftModel.from_pretrained(base, str(folder))
     except Exception as error:  # whatever the library makes of foreign files
         raise UserError(
-            f"{folder}: does not fit its base ({reason_of(error)}); train the adapter again"
+            f"{folder}: does not fit its base ({first_line(error, LONGEST_REASON)}); train the adapter again"
         ) from None
 
 
@@ -99,16 +98,12 @@ def probe_logits(model: Any, tokenizer: Any, text: str) -> Any:
 
 
 def _write(model: Any, tokenizer: Any, target: Path) -> None:
-    """Beside the target first, so that an interruption leaves no half of a model under its name."""
     from safetensors import SafetensorError
 
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as temporary:
-            whole = Path(temporary) / "model"
+        with appearing(target) as whole:
             model.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
-            whole.replace(target)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{target}: can't be written ({reason}); free or choose another") from None

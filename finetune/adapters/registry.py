@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -135,16 +137,24 @@ def remove(registry: Path, name: str) -> Manifest:
     return manifest
 
 
+@contextmanager
+def appearing(place: Path) -> Iterator[Path]:
+    """A path to write a folder to, which takes the name of `place` in the end: it is there whole or not at
+    all, whatever interrupts the writing."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as temporary:
+        whole = Path(temporary) / "whole"
+        yield whole
+        whole.replace(place)
+
+
 def _copy_whole(source: Path, place: Path) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".new-") as temporary:
-            copy = Path(temporary) / "adapter"
+        with appearing(place) as copy:
             copy.mkdir()
             for name in FILES:
                 if (source / name).is_file():
                     shutil.copyfile(source / name, copy / name)
-            copy.replace(place)
     except OSError as error:
         raise UserError(
             f"{place}: can't be written ({error.strerror or error}); free or choose another"

@@ -84,26 +84,28 @@ def to_markdown(report: SeverityReport) -> str:
     if report.learning_curve:
         head = ("share of the training records", "training rows", "accuracy", "kappa", "recall")
         parts += ["## Learning curve", table(head, _curve_rows(report.learning_curve))]
-    if report.failures:
-        parts += _failure_parts(report.rater, report.failures)
-    if report.comparison is not None and report.comparison.failures:
-        parts += _failure_parts(report.comparison.against, report.comparison.failures)
+    for name, failures in _unrated(report):
+        parts += _failure_parts(name, failures)
     return "\n\n".join(parts) + "\n"
 
 
 def unrated_lines(report: SeverityReport) -> list[str]:
     """A sentence per rater that left rows without a rating; none when all are rated."""
-    both = [(report.rater, report.failures)]
-    if report.comparison is not None:
-        both.append((report.comparison.against, report.comparison.failures))
     return [
         visible(
             f"{name} gave {len(failures)} of {report.scores.n} rows no rating; they count as wrong "
             f"(the first: {failures[0]})"
         )
-        for name, failures in both
-        if failures
+        for name, failures in _unrated(report)
     ]
+
+
+def _unrated(report: SeverityReport) -> list[tuple[str, tuple[str, ...]]]:
+    """The raters that left rows without a rating, each with its failures."""
+    raters = [(report.rater, report.failures)]
+    if report.comparison is not None:
+        raters.append((report.comparison.against, report.comparison.failures))
+    return [(name, failures) for name, failures in raters if failures]
 
 
 def write_report(folder: Path, report: SeverityReport, predictions: Sequence[Prediction]) -> None:

@@ -11,15 +11,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from finetune.llm.hardware import DType
 from finetune.llm.hub import reachable
 from finetune.recipes import Recipe
 from review_data.domain import Record
-from review_data.errors import MissingExtra, UserError
+from review_data.errors import MissingExtra, UserError, first_line
 
 _T = TypeVar("_T")
+LONGEST_REASON: Final = 300
 
 
 class BaseId(Record):
@@ -113,18 +114,13 @@ def _loaded(name: str, load: Callable[[bool], _T]) -> _T:
     try:
         return load(here)
     except Exception as error:  # whatever the libraries make of a foreign folder
-        reason = reason_of(error)
+        reason = first_line(error, LONGEST_REASON)
         if here and not Path(name).exists():
             reason = "the hub can't be reached, and the model is not in the local cache"
         raise UserError(
             f"the base model `{name}` can't be loaded: {reason}; check the connection and the name, or "
             "download the model and give its folder with --base"
         ) from None
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of what a library says, or the error's name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def refuse_bad_folder(name: str) -> None:

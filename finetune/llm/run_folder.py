@@ -28,10 +28,10 @@ from finetune.llm.base import BaseId
 from finetune.llm.hardware import Machine, Plan
 from finetune.recipes import Recipe
 from review_data.domain import Record
-from review_data.errors import UserError
+from review_data.errors import UserError, first_line
 from review_data.jsonl import write_atomically
 
-LOCK: Final = ".lock"
+_LOCK: Final = ".lock"
 MARKER: Final = "complete.json"
 NEEDED: Final = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
@@ -64,6 +64,11 @@ class Marker(Record):
     files: dict[str, str]
 
 
+def contents(folder: Path) -> list[str]:
+    """The names of what lies in a run folder, its lock left out; none where there is no folder."""
+    return [path.name for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Holds the folder for this process; `UserError` when it can't be written or another run holds it.
@@ -72,7 +77,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise UserError(
             f"run folder {folder}: can't be written ({error.strerror}); choose another with --out"
@@ -99,7 +104,7 @@ def read_facts(folder: Path) -> RunFacts | None:
         return RunFacts.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
         raise UserError(
-            f"{path}: can't be read as a run ({_first(error)}); choose another folder with --out"
+            f"{path}: can't be read as a run ({first_line(error)}); choose another folder with --out"
         ) from None
 
 
@@ -195,7 +200,3 @@ def file_hash(path: Path) -> str:
     """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -19,9 +19,9 @@ from finetune.llm.prepare import Prepared, StageRows
 from finetune.llm.publish import publish
 from finetune.llm.report import write_report
 from finetune.llm.run_folder import (
-    LOCK,
     RunFacts,
     checkpoints,
+    contents,
     last_whole,
     locked,
     read_facts,
@@ -96,7 +96,7 @@ def _differ(first: RunFacts, second: RunFacts, name: str) -> bool:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    others = [path.name for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    others = contents(folder)
     if others:
         raise UserError(
             f"run folder {folder}: is not empty (`{others[0]}`) and holds no run; choose another with --out"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetune.severity.config import BASE_HUB_ID, BASE_PACKAGE, BASE_SHA256, TrainConfig, sha256_of
-from review_data.errors import MissingExtra, UserError
+from review_data.errors import MissingExtra, UserError, first_line
 from service.backends.embedded.encoding import Encoded
 
 ADAPTED: Final = ["query", "key", "value", "dense"]
@@ -151,9 +151,8 @@ def _load_encoder(folder: Path, dropout: float) -> Any:
             attention_probs_dropout_prob=0.0,
         )
     except Exception as error:  # whatever the library makes of a foreign folder
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"base {folder}: can't be loaded ({reason}); fetch it again or give another"
+            f"base {folder}: can't be loaded ({first_line(error)}); fetch it again or give another"
         ) from None
     _drop_channels(encoder, dropout)
     return encoder

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from finetune.llm.run_folder import LOCK, locked
+from finetune.llm.run_folder import contents, locked
 from finetune.severity import calibration, export, network, report, training
 from finetune.severity.checkpoint import Epoch
 from finetune.severity.config import POLISH, TrainConfig, sha256_of
@@ -30,7 +30,7 @@ from finetune.severity.examples import (
 )
 from finetune.severity_metrics import SeverityScores, severity_scores
 from review_data.domain import Probabilities, Record
-from review_data.errors import UserError
+from review_data.errors import UserError, first_line
 from review_data.jsonl import write_atomically, write_jsonl
 from review_data.rater_input import RaterFields, RaterInput, render
 from review_data.severity import Severity
@@ -183,7 +183,7 @@ def open_run(config: TrainConfig, data: training.Data, folder: Path, resume: boo
         examples=len(data.train),
         environment={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     )
-    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+    if contents(folder):
         if not resume:
             raise UserError(f"{folder} is not empty; continue it with --resume or choose another folder")
         if not file.is_file():
@@ -197,8 +197,9 @@ def _read_record(file: Path) -> RunRecord:
     try:
         return RunRecord.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{file}: can't be read as a run ({reason}); choose another folder") from None
+        raise UserError(
+            f"{file}: can't be read as a run ({first_line(error)}); choose another folder"
+        ) from None
 
 
 def _refuse_another(found: RunRecord, wanted: RunRecord, folder: Path) -> None:

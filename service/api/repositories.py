@@ -13,7 +13,7 @@ from typing import Final
 from review_data.errors import ChangeError, SettingsError
 from service.changes.git import Repository, open_repository
 from service.changes.revisions import Comparison, commit_name, range_ends
-from service.settings import Layer, parse_toml
+from service.settings import REPOSITORY_TABLES, Layer, parse_toml
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -55,19 +55,20 @@ def check_range(folder: Path, text: str) -> None:
     _ends(folder, text)
 
 
-def _ends(folder: Path, text: str) -> Comparison:
+def _ends(folder: Path, text: str) -> tuple[Repository, Comparison]:
     """The range's two commits; the server's path stays out of what is wrong with it."""
     try:
-        return range_ends(open_repository(folder), text)
+        repository = open_repository(folder)
+        return repository, range_ends(repository, text)
     except ChangeError as error:
         raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
 
 
 def target_layer(folder: Path, text: str) -> Layer:
     """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither."""
-    repository = open_repository(folder)
-    base = commit_name(repository, _ends(folder, text).base_name)
-    for name, table in (("terazi.toml", ()), ("pyproject.toml", ("tool", "terazi"))):
+    repository, ends = _ends(folder, text)
+    base = commit_name(repository, ends.base_name)
+    for name, table in REPOSITORY_TABLES.items():
         content = _file(repository, base, name)
         if content is not None:
             layer = parse_toml(content, f"{name} of the target branch", table)

@@ -40,7 +40,7 @@ def open_reviewer(settings: Settings) -> Reviewer:
     finder_names = settings.finders or (settings.backend,)
     rater_name = settings.rater or settings.backend
     loaders = {name: _lookup(name, "finders" if settings.finders else "backend") for name in finder_names} | {
-        rater_name: _lookup(rater_name, "rater" if settings.rater else "backend")
+        rater_name: _rater_backend(settings)
     }
     opened = {name: loader(settings) for name, loader in loaders.items()}
     finders = tuple(finder for name in dict.fromkeys(finder_names) for finder in opened[name].finders)
@@ -57,9 +57,7 @@ def open_reviewer(settings: Settings) -> Reviewer:
 
 def open_rater(settings: Settings) -> Rater:
     """The rater alone, for issues that somebody else found."""
-    return _lookup(settings.rater or settings.backend, "rater" if settings.rater else "backend")(
-        settings
-    ).rater
+    return _rater_backend(settings)(settings).rater
 
 
 def start_rater(settings: Settings) -> None:
@@ -69,6 +67,10 @@ def start_rater(settings: Settings) -> None:
         from service.backends.embedded.rater import load_apart
 
         load_apart()
+
+
+def _rater_backend(settings: Settings) -> Callable[[Settings], Backend]:
+    return _lookup(settings.rater, "rater") if settings.rater else _lookup(settings.backend, "backend")
 
 
 def _lookup(name: str, setting: str) -> Callable[[Settings], Backend]:

@@ -7,20 +7,20 @@ Both count from the work tree, so that a change may bring what hides its faults.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from review_data.domain import Category, FileChange, Issue, Side
+from review_data.errors import SettingsError
 from review_data.language import language_of
 from service.backends.embedded.issues import plain_issue
 from service.backends.embedded.sources import Source, source_of
-from service.changes.known_files import GENERATED, LOCK_FILES, MINIFIED, VENDORED
+from service.changes.selection import by_name
 from service.ports import Change
-from service.settings import Settings
+from service.settings import REPOSITORY_TABLES, Settings, parse_toml
 
 NAME: Final = "review-settings"
 RULE: Final = "review/loosened"
@@ -32,7 +32,6 @@ WHY: Final = (
 FIX: Final = (
     "Decide it in a change of its own, or where a change can't: by a flag or a TERAZI_ variable of the job."
 )
-_TABLES: Final = {"terazi.toml": (), "pyproject.toml": ("tool", "terazi")}
 _LEFT_OUT: Final = re.compile(r"\s(?:linguist-(?:generated|vendored)(?:=true|=1)?|-diff|binary)(?=\s|$)")
 _MOST_NAMED: Final = 3
 
@@ -40,7 +39,7 @@ _MOST_NAMED: Final = 3
 def review_settings(change: Change, file: FileChange) -> Iterable[Issue]:
     """At most one issue per file of settings or attributes."""
     name = PurePosixPath(file.path).name
-    if name != ".gitattributes" and name not in _TABLES:
+    if name != ".gitattributes" and name not in REPOSITORY_TABLES:
         return
     old, new = source_of(change, file, Side.OLD), source_of(change, file, Side.NEW)
     said = dict(_left_out(new) if name == ".gitattributes" else _loosened(name, old, new))
@@ -56,12 +55,11 @@ def review_settings(change: Change, file: FileChange) -> Iterable[Issue]:
 def _left_out(new: Source) -> Iterator[tuple[str, str]]:
     """Patterns of code that attributes take out; not those that are left out by their name anyway."""
     for text in new.touched.values():
+        if not _LEFT_OUT.search(text) or text.lstrip().startswith("#"):
+            continue
         pattern = text.strip().split(" ")[0].split("\t")[0]
-        known = pattern.rpartition("/")[2].lower() in LOCK_FILES or any(
-            names.search(pattern) for names in (VENDORED, GENERATED, MINIFIED)
-        )
         code = "." not in pattern.rpartition("/")[2] or language_of(pattern) or pattern.endswith("*")
-        if _LEFT_OUT.search(text) and not text.lstrip().startswith("#") and code and not known:
+        if code and not by_name(pattern):
             yield pattern, f"`{pattern}`"
 
 
@@ -89,9 +87,7 @@ def _settings(source: Source, name: str) -> Settings | None:
     if not source.whole:
         return None
     try:
-        values: Any = tomllib.loads(source.text)
-        for key in _TABLES[name]:
-            values = values.get(key, {})
-        return Settings.model_validate(values)
-    except (tomllib.TOMLDecodeError, AttributeError, ValidationError):
+        layer = parse_toml(source.text, source.path, REPOSITORY_TABLES[name])
+        return Settings.model_validate(dict(layer.values))
+    except (SettingsError, ValidationError):
         return None

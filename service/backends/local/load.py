@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from review_data.errors import MissingExtra, SettingsError
+from review_data.errors import MissingExtra, SettingsError, first_line
 from review_data.replies import LABELS
 
 PACKAGES: Final = ("torch", "transformers", "peft", "xgrammar")
@@ -52,8 +52,8 @@ def load(model: str, adapter: str, device: str, dtype: str) -> Loaded:
         )
     except Exception as error:  # whatever the libraries make of a foreign folder
         raise SettingsError(
-            f"local_model: `{model}` can't be loaded ({_first_line(error)}); name a folder with config.json, "
-            "tokenizer and safetensors weights, or a hub id"
+            f"local_model: `{model}` can't be loaded ({first_line(error, 200)}); name a folder with "
+            "config.json, tokenizer and safetensors weights, or a hub id"
         ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -101,8 +101,8 @@ def _with_adapter(base: Any, adapter: str) -> Any:
             return PeftModel.from_pretrained(base, str(folder))
     except Exception as error:  # as above
         raise SettingsError(
-            f"local_adapter: {folder} does not fit the model ({_first_line(error)}); use the base that it "
-            "was trained on"
+            f"local_adapter: {folder} does not fit the model ({first_line(error, 200)}); use the base that "
+            "it was trained on"
         ) from None
 
 
@@ -121,7 +121,3 @@ def _context(base: Any, tokenizer: Any) -> int:
         getattr(tokenizer, "model_max_length", None),
     ]
     return min((int(value) for value in said if value and value < 10**9), default=8192)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
