@@ -15,9 +15,10 @@ from review_data.diff import parse_diff
 from review_data.domain import DiffLine, FileChange, Finding, Hunk, Review, number_on
 from review_data.errors import ChangeError, SettingsError
 from review_data.unified import to_diff
-from service.api.repositories import check_range, look_up, target_layer
+from service.api.repositories import check_range, look_up
 from service.api.schema import NewReview
 from service.changes import open_patch, open_range
+from service.changes.target_settings import target_layer
 from service.changes.text import decode_diff
 from service.ports import Change, Reviewer
 from service.render.redact import mask_lines

@@ -1,7 +1,4 @@
-"""The repositories that the server may review: a configured list of names, never a path or URL by request.
-
-Also reads a repository's own `terazi.toml` from the target branch, so that a change can't mute its reviewer.
-"""
+"""The repositories that the server may review: a configured list of names, never a path or URL by request."""
 
 from __future__ import annotations
 
@@ -11,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from review_data.errors import ChangeError, SettingsError
-from service.changes.git import Repository, open_repository
-from service.changes.revisions import Comparison, commit_name, range_ends
-from service.settings import REPOSITORY_TABLES, Layer, parse_toml
+from service.changes.git import open_repository
+from service.changes.target_settings import ends_of
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -52,33 +48,4 @@ def check_range(folder: Path, text: str) -> None:
     sides = [side.strip() for side in re.split(r"\.{2,3}", text)]
     if len(sides) != 2 or not all(sides):
         raise ChangeError("range: has not two sides; is a variable not set? Write it as A..B or A...B")
-    _ends(folder, text)
-
-
-def _ends(folder: Path, text: str) -> tuple[Repository, Comparison]:
-    """The range's two commits; the server's path stays out of what is wrong with it."""
-    try:
-        repository = open_repository(folder)
-        return repository, range_ends(repository, text)
-    except ChangeError as error:
-        raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
-
-
-def target_layer(folder: Path, text: str) -> Layer:
-    """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither."""
-    repository, ends = _ends(folder, text)
-    base = commit_name(repository, ends.base_name)
-    for name, table in REPOSITORY_TABLES.items():
-        content = _file(repository, base, name)
-        if content is not None:
-            layer = parse_toml(content, f"{name} of the target branch", table)
-            if layer.values or not table:
-                return layer
-    return Layer("target branch", {}, trusted=False)
-
-
-def _file(repository: Repository, commit: str, name: str) -> str | None:
-    found = repository.find(f"{commit}:{name}")
-    if found is None or found.kind != "blob":
-        return None
-    return found.data.decode("utf-8", "replace")
+    ends_of(folder, text)

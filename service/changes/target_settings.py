@@ -1,0 +1,46 @@
+"""A repository's own settings as its target branch has them, so that a change can't mute its reviewer.
+
+Which settings there are, and which of them a repository may set, is `service.settings`' business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from review_data.errors import ChangeError
+from service.changes.git import Repository, open_repository
+from service.changes.revisions import Comparison, commit_name, range_ends
+from service.settings import REPOSITORY_TABLES, Layer, parse_toml
+
+
+def ends_of(folder: Path, text: str) -> tuple[Repository, Comparison]:
+    """The repository and the range's two ends; the folder's path stays out of what is wrong with it."""
+    try:
+        repository = open_repository(folder)
+        return repository, range_ends(repository, text)
+    except ChangeError as error:
+        raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
+
+
+def target_layer(folder: Path, text: str) -> Layer:
+    """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither.
+
+    `text` is the range. Raises `ChangeError` for a range that names no commits, `SettingsError` for a file
+    that is not TOML.
+    """
+    repository, ends = ends_of(folder, text)
+    base = commit_name(repository, ends.base_name)
+    for name, table in REPOSITORY_TABLES.items():
+        content = _file(repository, base, name)
+        if content is not None:
+            layer = parse_toml(content, f"{name} of the target branch", table)
+            if layer.values or not table:
+                return layer
+    return Layer("target branch", {}, trusted=False)
+
+
+def _file(repository: Repository, commit: str, name: str) -> str | None:
+    found = repository.find(f"{commit}:{name}")
+    if found is None or found.kind != "blob":
+        return None
+    return found.data.decode("utf-8", "replace")
