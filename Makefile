@@ -19,7 +19,7 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) torch==2.13.0
-	$(PIP) -e '.[train,ui,dev]'
+	$(PIP) -e '.[train,ui,batch,dev]'
 	@touch $@
 
 # vLLM pins its own torch, so it lives in an environment of its own. The CPU build's metadata asks for image

@@ -72,21 +72,23 @@ def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:
     write_atomically(path, "".join(row.model_dump_json() + "\n" for row in rows))
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Writes `content` beside `path`, then renames: readers see the old file or the new one, never half.
 
     A link stays, what it points to is replaced. A device or a named pipe is written to as it is.
     """
     data = content.encode() if isinstance(content, str) else content
+    parts = (data,) if isinstance(data, bytes) else data
     if path.exists() and not path.is_file():
-        path.write_bytes(data)
+        with path.open("wb") as stream:
+            stream.writelines(parts)
         return
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())

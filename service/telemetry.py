@@ -11,6 +11,7 @@ _OFF: Final = {
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets
     "DISABLE_SAFETENSORS_CONVERSION": "1",  # transformers: has a service convert weights that it does not get
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
 }
 

@@ -5,8 +5,6 @@ Patches are reviewed with the server's settings alone; a repository's range with
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,7 +18,7 @@ from service.api.schema import NewReview
 from service.changes import open_patch, open_range
 from service.changes.target_settings import target_layer
 from service.changes.text import decode_diff
-from service.ports import Change, Reviewer
+from service.ports import Change
 from service.render.redact import mask_lines
 from service.settings import Layer, Settings, resolve
 from service.store.records import Excerpt
@@ -34,28 +32,6 @@ class Opened(NamedTuple):
 
     change: Change
     settings: Settings
-
-
-class Reviewers:
-    """Opened reviewers by settings, so that a model is loaded once; the few used last are kept."""
-
-    def __init__(self, keep: int = 4) -> None:
-        self._keep = keep
-        self._open: OrderedDict[Settings, Reviewer] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, settings: Settings) -> Reviewer:
-        """The reviewer that the settings name."""
-        from service.backends.catalog import open_reviewer
-
-        key = settings.model_copy(update={"ignore": (), "threshold": "low", "gate": None, "project": ""})
-        with self._lock:
-            if key not in self._open:
-                self._open[key] = open_reviewer(settings)
-            self._open.move_to_end(key)
-            while len(self._open) > self._keep:
-                self._open.popitem(last=False)
-            return self._open[key]
 
 
 def check(request: NewReview, repositories: Mapping[str, Path], flags: Mapping[str, object]) -> None:

@@ -20,6 +20,7 @@ from service.api import opening
 from service.api.logs import LOGGER
 from service.api.metrics import Metrics
 from service.api.schema import NewReview
+from service.backends.catalog import Reviewers
 from service.render.redact import masked
 from service.review import ReviewOptions, review
 from service.store import reviews
@@ -46,7 +47,7 @@ class Workers:
     ) -> None:
         self._engine, self._repositories, self._flags, self._metrics = engine, repositories, flags, metrics
         self._limit_s = limit_s
-        self._reviewers = opening.Reviewers()
+        self._reviewers = Reviewers()
         self._stop = threading.Event()
         self._abandon = threading.Event()
         self._wake = threading.Semaphore(0)

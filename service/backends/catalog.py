@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -53,6 +55,26 @@ def open_reviewer(settings: Settings) -> Reviewer:
         prompt_version=_joined(backend.prompt_version for backend in opened.values()),
     )
     return Reviewer(finders, rater, "+".join(opened), provenance)
+
+
+class Reviewers:
+    """Opened reviewers by settings, so that a model is loaded once; the few used last are kept."""
+
+    def __init__(self, keep: int = 4) -> None:
+        self._keep = keep
+        self._open: OrderedDict[Settings, Reviewer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, settings: Settings) -> Reviewer:
+        """The reviewer that the settings name."""
+        key = settings.model_copy(update={"ignore": (), "threshold": "low", "gate": None, "project": ""})
+        with self._lock:
+            if key not in self._open:
+                self._open[key] = open_reviewer(settings)
+            self._open.move_to_end(key)
+            while len(self._open) > self._keep:
+                self._open.popitem(last=False)
+            return self._open[key]
 
 
 def open_rater(settings: Settings) -> Rater:

@@ -87,7 +87,7 @@ def open_patch(
     With `repo_path` the whole files come from that repository where it holds the patch's blobs; a path that
     is no repository is no error, a patch can be reviewed anywhere.
     """
-    data, name = (source, "standard input") if isinstance(source, bytes) else _read_patch(Path(source))
+    data, name = (source, "standard input") if isinstance(source, bytes) else read_patch(Path(source))
     if not data.strip():
         raise ChangeError(f"{name}: is empty; make a patch with `git diff BASE HEAD`")
     try:
@@ -158,7 +158,7 @@ def _need_work_tree(repository: Repository, flag: str) -> Path:
     return repository.root
 
 
-def _read_patch(path: Path) -> tuple[bytes, str]:
+def read_patch(path: Path) -> tuple[bytes, str]:
     try:
         return path.read_bytes(), str(path)
     except FileNotFoundError:

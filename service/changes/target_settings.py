@@ -9,7 +9,7 @@ from pathlib import Path
 
 from review_data.errors import ChangeError
 from service.changes.git import Repository, open_repository
-from service.changes.revisions import Comparison, commit_name, range_ends
+from service.changes.revisions import Comparison, range_ends
 from service.settings import REPOSITORY_TABLES, Layer, parse_toml
 
 
@@ -23,13 +23,20 @@ def ends_of(folder: Path, text: str) -> tuple[Repository, Comparison]:
 
 
 def target_layer(folder: Path, text: str) -> Layer:
-    """The settings in the target branch's `terazi.toml` or `pyproject.toml`, empty when it has neither.
+    """The settings that the target branch of the range `text` has for itself.
 
-    `text` is the range. Raises `ChangeError` for a range that names no commits, `SettingsError` for a file
-    that is not TOML.
+    Raises `ChangeError` for a range that names no commits, `SettingsError` for a file that is not TOML.
     """
-    repository, ends = ends_of(folder, text)
-    base = commit_name(repository, ends.base_name)
+    return settings_at(*ends_of(folder, text))
+
+
+def settings_at(repository: Repository, ends: Comparison) -> Layer:
+    """The settings in the `terazi.toml` or `pyproject.toml` of what is compared with, empty without both.
+
+    Of `A...B` that is A, not the older commit that both have in common.
+    """
+    target = repository.find(f"{ends.base_name}^{{commit}}")
+    base = target.name if target else ends.base
     for name, table in REPOSITORY_TABLES.items():
         content = _file(repository, base, name)
         if content is not None:

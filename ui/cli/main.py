@@ -29,6 +29,7 @@ class Command(NamedTuple):
 COMMANDS: Final[dict[str, Command]] = {
     "review": Command("review", "Review a change and rate what is found by severity."),
     "rate": Command("rate", "Rate findings of other tools: SARIF, rdjson, Code Quality, comments."),
+    "batch": Command("batch", "Review many merge requests: rows, patches, or a history."),
     "evaluate": Command("evaluate", "Score models and reviewers on labelled data."),
     "train": Command("train", "Train a model: the severity rater, or a language model's adapter."),
     "adapters": Command("adapters", "List, compare, promote and merge trained adapters."),

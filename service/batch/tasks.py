@@ -1,0 +1,134 @@
+"""What a batch reviews: rows of a JSON Lines file, patch files, the commits of a repository's history.
+
+Owns reading and checking what is given. Rows are read twice, once to check them all before any work and once
+when their turn comes, so that a long file takes little memory.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Self
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from review_data.dataset import Row
+from review_data.errors import ChangeError, DataError, UserError
+from review_data.jsonl import parse_row
+from service.changes.git import open_repository
+from service.changes.revisions import commit_name, range_ends
+
+_SOURCES = ("patch", "patch_file", "range", "commit")
+
+
+class Task(Row):
+    """One merge request to review: a row of the file. Rows of the packaged dataset are such rows too.
+
+    `place` says where it stands, for messages. Relative paths begin at the current folder.
+    """
+
+    id: str = ""
+    patch: str | None = Field(None, validation_alias=AliasChoices("patch", "diff"))
+    patch_file: Path | None = None
+    repository: Path | None = None
+    range: str | None = None
+    commit: str | None = None
+    title: str = ""
+    project: str = ""
+    place: str = Field("", exclude=True)
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        named = [name for name in _SOURCES if getattr(self, name) is not None]
+        if len(named) != 1:
+            found = f"has {' and '.join(f'`{name}`' for name in named)}" if named else "names no change"
+            raise ValueError(f"{found}; give one of `patch` (or `diff`), `patch_file`, `range` and `commit`")
+        return self
+
+
+class Tasks:
+    """Merge requests that were all checked; each iteration reads them anew. `ids` are in their order."""
+
+    def __init__(self, sources: Iterable[Iterable[Task]]) -> None:
+        self._sources = tuple(sources)
+        places: dict[str, str] = {}
+        for task in self:
+            if task.id in places:
+                raise UserError(
+                    f"{task.place}: the id `{task.id}` is that of {places[task.id]} too; give each merge "
+                    "request an id of its own"
+                )
+            places[task.id] = task.place
+        self.ids = tuple(places)
+
+    def __iter__(self) -> Iterator[Task]:
+        return chain.from_iterable(self._sources)
+
+
+class RowsFile:
+    """The rows of a JSON Lines file, or of `data` that came in by a pipe.
+
+    A row without an id has its line number; one without a repository has `repository`.
+    """
+
+    def __init__(self, path: Path, repository: Path, data: bytes | None = None) -> None:
+        self._path, self._repository, self._data = path, repository, data
+
+    def __iter__(self) -> Iterator[Task]:
+        number = 0
+        for number, line in self._lines():
+            row = parse_row(line, Task, self._path, number)
+            place = f"{self._path}:{number}"
+            filled = {
+                "id": row.id or place,
+                "place": place,
+                "repository": row.repository or self._repository,
+            }
+            yield row.model_copy(update=filled)
+        if not number:
+            raise DataError("holds no row; write one JSON object per line", file=self._path)
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        number = 0
+        try:
+            file = self._path.open("rb") if self._data is None else io.BytesIO(self._data)
+            with io.TextIOWrapper(file, "utf-8-sig") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield number, line
+        except OSError as error:
+            raise DataError(f"can't be read ({error.strerror}); check the path", file=self._path) from None
+        except UnicodeDecodeError as error:
+            words = f"is not UTF-8 text after this line ({error.reason}); save it as UTF-8"
+            raise DataError(words, file=self._path, line=number) from None
+
+
+def patch_task(path: Path, repository: Path) -> Task:
+    """A patch file; its name is the id. `ChangeError` when there is none."""
+    if not path.is_file():
+        raise ChangeError(f"{path}: there is no such file; name patches, or rows in a .jsonl file")
+    return Task(id=str(path), patch_file=path, repository=repository, place=str(path))
+
+
+def history(folder: Path, text: str) -> list[Task]:
+    """The commits of `A..B`, or of a branch, on the way of first parents, oldest first.
+
+    A merge is what it brought, so that each commit of a trunk is a merge request. `ChangeError` for none.
+    """
+    repository = open_repository(folder)
+    if ".." in text:
+        ends = range_ends(repository, text)
+        names = [ends.head, f"^{ends.base}"]
+    else:
+        names = [commit_name(repository, text)]
+    found = repository.ask("rev-list", "--first-parent", "--reverse", *names, "--").decode().split()
+    if not found:
+        raise ChangeError(f"{repository.where}: `{text}` holds no commit; name a range such as v1.0..main")
+    return [Task(id=name, commit=name, repository=folder, place=f"commit {name[:12]}") for name in found]

@@ -1,0 +1,134 @@
+"""One merge request of a batch, from task to result, in whatever process or thread it runs.
+
+Owns what becomes of a failure: a task never raises, its result says what went wrong. Repositories and
+reviewers are opened once per process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from review_data.domain import Record
+from review_data.errors import TeraziError
+from review_data.secrets import mask
+from service.backends.catalog import Reviewers
+from service.batch.tasks import Task
+from service.changes.git import Repository, open_repository
+from service.changes.revisions import Comparison, commit_name, parent_of, range_ends
+from service.changes.sources import compare, open_patch, read_patch
+from service.changes.target_settings import settings_at
+from service.ports import Change
+from service.render.json_format import as_dict
+from service.render.redact import masked
+from service.render.summary import tool_version
+from service.review import ReviewOptions, exit_code, review
+from service.settings import Settings, resolve
+
+
+class Result(Record):
+    """A line of the output: `review` as `terazi review --format json` prints it, or None and an `error`.
+
+    `exit_code` is what that command would have ended with. `key` changes with what was reviewed, with the
+    settings and with the version.
+    """
+
+    id: str
+    exit_code: int
+    error: str | None = None
+    review: dict[str, Any] | None = None
+    key: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, so that there is no need to review again."""
+        return self.exit_code in (0, 1)
+
+
+class Opened(NamedTuple):
+    """What a task names: its settings, a hash of what is compared, and the call that reads it."""
+
+    settings: Settings
+    content: str
+    read: Callable[[], Change]
+
+
+class Worker:
+    """Reviews tasks, also several at once in threads. `flags` are the settings of the command line."""
+
+    def __init__(self, flags: Mapping[str, object]) -> None:
+        self._flags = dict(flags)
+        self._reviewers = Reviewers()
+
+    def work(self, task: Task, kept: str = "") -> Result | None:
+        """The task's result; None when its key is `kept`, of a result that is there already."""
+        try:
+            opened = open_task(task, self._flags)
+            key = _key(task, opened)
+            return None if key == kept else self._review(task, opened, key)
+        except TeraziError as error:
+            return failed(task.id, str(error).removeprefix("standard input: "), error.exit_code)
+        except Exception as error:
+            return failed(task.id, f"internal error: {type(error).__name__}: {error}")
+
+    def _review(self, task: Task, opened: Opened, key: str) -> Result:
+        settings, change = opened.settings, opened.read()
+        given = {"title": task.title, "project": task.project or settings.project}
+        update = {name: text for name, text in given.items() if text}
+        change = Change(change.request.model_copy(update=update), change.snapshot)
+        options = ReviewOptions(threshold=settings.threshold, deadline_s=settings.deadline_s)
+        result = review(change, self._reviewers.get(settings), options)
+        code = exit_code(result, settings.gate)
+        return Result(id=task.id, exit_code=code, review=as_dict(masked(result)), key=key)
+
+
+def failed(name: str, error: str, code: int = 3) -> Result:
+    """The result of a task that could not be reviewed."""
+    return Result(id=name, exit_code=code, error=mask(error))
+
+
+def open_task(task: Task, flags: Mapping[str, object]) -> Opened:
+    """Finds what a task names. A patch has the settings of its repository's folder, anything else those of
+    the commit it is compared with, so that a change can't mute its own review."""
+    folder = task.repository or Path()
+    if task.range is None and task.commit is None:
+        return _open_patch(task, folder, flags)
+    repository = _repository(folder)
+    ends = _ends(repository, task)
+    settings = resolve(flags, repository=settings_at(repository, ends)).settings
+    return Opened(settings, f"{ends.base}..{ends.head}", lambda: compare(repository, ends, settings.ignore))
+
+
+def _open_patch(task: Task, folder: Path, flags: Mapping[str, object]) -> Opened:
+    data = (task.patch or "").encode("utf-8", "replace")
+    if task.patch_file is not None:
+        data, _ = read_patch(task.patch_file)
+    settings = resolve(flags, folder=folder).settings
+    head = task.patch_file.name if task.patch_file else "patch"
+
+    def read() -> Change:
+        change = open_patch(data, repo_path=folder, ignore=settings.ignore)
+        return Change(change.request.model_copy(update={"title": "", "head": head}), change.snapshot)
+
+    return Opened(settings, hashlib.sha256(data).hexdigest(), read)
+
+
+@lru_cache(maxsize=8)
+def _repository(folder: Path) -> Repository:
+    return open_repository(folder)
+
+
+def _ends(repository: Repository, task: Task) -> Comparison:
+    if task.commit is None:
+        return range_ends(repository, task.range or "")
+    commit = commit_name(repository, task.commit)
+    parent = parent_of(repository, commit)
+    return Comparison(parent, commit, parent[:12], task.commit, commit)
+
+
+def _key(task: Task, opened: Opened) -> str:
+    parts = (tool_version(), opened.content, task.title, task.project, opened.settings.model_dump_json())
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:32]

@@ -1,0 +1,370 @@
+"""`terazi batch` from outside: rows, patches and histories, resuming, bad input, processes that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.git import GitRepo
+from ui.cli.main import main
+
+SHELL = "+import subprocess\n+def run(name):\n+    subprocess.run(f'ls {name}', shell=True)\n"
+CLEAN = "+def add(left, right):\n+    return left + right\n+\n"
+
+
+def patch(name: str, added: str) -> str:
+    """A patch that adds a file of three lines."""
+    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n"
+    return f"{head}@@ -0,0 +1,3 @@\n{added}"
+
+
+def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
+    """A JSON Lines file of rows."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def batch(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, results and error stream of `terazi batch ARGS`."""
+    code = main(["batch", *map(str, args)])
+    printed = capsys.readouterr()
+    return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """One faulty merge request between two clean ones."""
+    return write_rows(
+        tmp_path / "mrs.jsonl",
+        {"id": 7, "patch": patch("a.py", CLEAN), "title": "Add"},
+        {"id": "x/1", "diff": patch("b.py", SHELL), "author": "somebody"},
+        {"patch": patch("c.py", CLEAN)},
+    )
+
+
+def test_each_row_gets_the_review_that_terazi_review_gives(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Results stand in the order of the rows, with the object that `review --format json` prints."""
+    code, found, said = batch(capsys, rows, "--gate", "high")
+    assert (code, [row["id"] for row in found]) == (1, ["7", "x/1", f"{rows}:3"])
+    assert [row["exit_code"] for row in found] == [0, 1, 0]
+    assert found[0]["review"]["title"] == "Add"
+    assert "3 merge requests" in said
+    assert "1 with findings, 2 clean" in said
+    alone = tmp_path / "b.patch"
+    alone.write_text(patch("b.py", SHELL))
+    main(["review", "--patch", str(alone), "--format", "json"])
+    expected = json.loads(capsys.readouterr().out)
+    for name in ("findings", "hidden", "outcome", "provenance", "skips"):
+        assert found[1]["review"][name] == expected[name], name
+
+
+def test_patches_and_a_pipe_are_reviewed_like_rows(tmp_path: Path, rows: Path) -> None:
+    """Patch files have their name as id, `-` and a named pipe hold rows."""
+    place = tmp_path / "one.patch"
+    place.write_text(patch("b.py", SHELL))
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-"]
+    run = subprocess.run(command, input=rows.read_bytes(), capture_output=True, check=True)
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["id"] for row in found] == [str(place), "7", "x/1", "standard input:3"]
+    assert found[0]["review"]["findings"] == found[2]["review"]["findings"] != []
+
+
+def test_a_history_is_reviewed_merge_by_merge(git_repo: GitRepo, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commits of the trunk from the first to the last; a merge is what its branch brought."""
+    git_repo.commit({"README": "hello\n"}, "Begin")
+    git_repo.run("switch", "-q", "-c", "side")
+    git_repo.commit({"run.py": SHELL.replace("+", "")}, "Part of a branch")
+    git_repo.commit({"more.py": "VALUE = 1\n"}, "More of it")
+    git_repo.run("switch", "-q", "main")
+    git_repo.run("merge", "-q", "--no-ff", "--message", "Merge side", "side")
+    repo = ("--repo", git_repo.path)
+    code, found, _ = batch(capsys, "--history", "main", *repo)
+    assert code == 0
+    assert [row["review"]["title"] for row in found] == ["Begin", "Merge side"]
+    assert [len(row["review"]["findings"]) for row in found] == [0, 1]
+    assert len(batch(capsys, "--history", "main~1..main", *repo)[1]) == 1
+    code, _, said = batch(capsys, "--history", "main..main", *repo)
+    assert (code, "holds no commit" in said) == (2, True)
+
+
+def test_a_change_has_the_settings_of_what_it_is_compared_with(
+    git_repo: GitRepo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A change that ignores its own files is reviewed; what the target ignores is not."""
+    git_repo.commit({"terazi.toml": 'ignore = ["vendor/"]\n'}, "Begin")
+    fault = SHELL.replace("+", "")
+    git_repo.commit(
+        {"terazi.toml": 'ignore = ["*.py"]\n', "run.py": fault, "vendor/run.py": fault}, "Mute myself"
+    )
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        {"id": "range", "range": "HEAD~1..HEAD"},
+        {"id": "commit", "commit": "HEAD", "repository": str(git_repo.path)},
+    )
+    _, found, _ = batch(capsys, place, "--repo", git_repo.path)
+    for row in found:
+        paths = {finding["path"] for finding in row["review"]["findings"]}
+        assert "run.py" in paths, row["id"]
+        assert "vendor/run.py" not in paths, row["id"]
+
+
+def test_what_can_not_be_reviewed_is_a_failed_result_and_the_rest_goes_on(
+    tmp_path: Path, git_repo: GitRepo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown revision, an empty patch and a missing repository cost their own rows alone."""
+    git_repo.commit({"README": "hello\n"})
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        {"id": "gone", "range": "main..nowhere", "repository": str(git_repo.path)},
+        {"id": "empty", "patch": ""},
+        {"id": "nowhere", "commit": "HEAD", "repository": str(tmp_path / "none")},
+        {"id": "good", "patch": patch("a.py", CLEAN)},
+    )
+    code, found, said = batch(capsys, place)
+    assert code == 3
+    assert [row["review"] is None for row in found] == [True, True, True, False]
+    assert "there is no revision `nowhere`" in found[0]["error"]
+    assert "is empty" in found[1]["error"]
+    assert "1 clean, 3 NOT REVIEWED" in said
+    assert f"gone: {git_repo.path}: there is no revision" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"id": 1}\n', "rows.jsonl:1: Value error, names no change; give one of `patch`"),
+        ('{"patch": "x", "range": "a..b"}\n', "has `patch` and `range`"),
+        ('{"patch": "x"}\n{"patch": 3}\n', "rows.jsonl:2, field `patch`"),
+        ('{"patch": "x"\n', "rows.jsonl:1: Invalid JSON"),
+        ('{"id": 1, "patch": "x"}\n\n{"id": "1", "patch": "x"}\n', "rows.jsonl:3: the id `1` is that of"),
+        ("", "rows.jsonl: holds no row"),
+    ],
+)
+def test_a_malformed_row_is_refused_before_any_work(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names file and line, and nothing is printed or written."""
+    place = tmp_path / "rows.jsonl"
+    place.write_text(text)
+    code, found, said = batch(capsys, place)
+    assert (code, found) == (2, [])
+    assert words in said
+    assert batch(capsys, place, "--output", tmp_path / "out.jsonl")[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing named, folders, unset variables, outputs that would destroy something."""
+    calls: dict[tuple[str | Path, ...], str] = {
+        (): "nothing to review is named",
+        (tmp_path,): "is a folder",
+        (tmp_path / "none.patch",): "there is no such file",
+        (tmp_path / "none.jsonl",): "can't be read",
+        ("--history", ""): "--history: is empty",
+        (rows, "--resume"): "name it with --output",
+        (rows, "--output", rows): "holds what is to be reviewed",
+        (rows, "--output", "/dev/null"): "is no file",
+        (rows, "--output", tmp_path / "no" / "out"): "can't be written",
+        (rows, "--report", tmp_path): "--report",
+        (rows, "--backend", "none"): "there is no backend `none`",
+    }
+    for call, words in calls.items():
+        code, found, said = batch(capsys, *call)
+        assert (code, found) == (2, []), call
+        assert words in said, call
+
+
+def test_an_interrupted_batch_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a kill nothing is reviewed twice; the end is as if nothing had happened, and ordered."""
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(40)),
+    )
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(output), "--jobs", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not part.exists() or part.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    lines = part.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[:3]) + lines[0][:20])  # as a crash tears a line
+    code, _, said = batch(capsys, place, "-o", output)
+    assert (code, "--resume" in said) == (2, True)
+    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
+    assert not part.exists()
+    found = output.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["id"] for line in found] == [str(number) for number in range(40)]
+    assert set(lines[:3]) <= set(found)
+
+
+def test_resuming_reviews_only_what_is_not_whole_or_not_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kept results are the old lines, byte by byte; changed rows and settings are reviewed again."""
+    place, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    same, gone = {"id": "same", "patch": patch("a.py", SHELL)}, tmp_path / "gone.patch"
+    changed = {"id": "changed", "patch": patch("b.py", CLEAN)}
+    write_rows(place, same, changed, {"id": "gone", "patch_file": str(gone)})
+    assert batch(capsys, place, "-o", output)[0] == 3
+    first = output.read_bytes().splitlines()
+    gone.write_text(patch("c.py", CLEAN))
+    write_rows(
+        place, same, {"id": "changed", "patch": patch("b.py", SHELL)}, {"id": "gone", "patch_file": str(gone)}
+    )
+    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
+    second = output.read_bytes().splitlines()
+    assert second[0] == first[0]
+    assert [len(json.loads(line)["review"]["findings"]) for line in second] == [1, 1, 0]
+    assert batch(capsys, place, "-o", output, "--resume", "--threshold", "critical")[0] == 0
+    third = [json.loads(line)["review"] for line in output.read_bytes().splitlines()]
+    assert [review["threshold"] for review in third] == ["critical"] * 3
+
+
+def test_two_batches_do_not_share_an_output(
+    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second is told, and the first one's results stay."""
+    from service.batch.output import open_output
+
+    output = tmp_path / "out.jsonl"
+    with open_output(output, resume=False):
+        code, _, said = batch(capsys, rows, "-o", output)
+        assert (code, "another batch is writing it" in said) == (2, True)
+    assert batch(capsys, rows, "-o", output)[0] == 0
+
+
+def test_a_report_tells_people_what_is_worst(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Most severe first, by category, and what is missing; names and titles are inert."""
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        {"id": "calm", "patch": patch("a.py", CLEAN)},
+        {"id": "a|b", "title": "<b>Run</b> | it", "patch": patch("b.py", SHELL)},
+        {"id": "empty", "patch": ""},
+    )
+    report = tmp_path / "report.md"
+    assert batch(capsys, place, "--report", report)[0] == 3
+    text = report.read_text()
+    assert "| `a\\|b` | &lt;b&gt;Run&lt;/b&gt; \\| it | 1 |" in text
+    assert "| security |" in text
+    assert "- `empty`: is empty" in text
+    assert "calm" not in text
+
+
+def test_a_process_that_dies_costs_at_most_its_own_row(tmp_path: Path) -> None:
+    """A killed worker's rows are reviewed again by another, and the batch ends as ever."""
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(30)),
+    )
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(output), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    while not part.exists() or part.read_bytes().count(b"\n") < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = children_of(process.pid)
+    os.kill(workers[0], signal.SIGKILL)
+    said = process.communicate(timeout=120)[1].decode()
+    assert (process.returncode, "30 with findings" in said) == (0, True), said
+    assert len(output.read_bytes().splitlines()) == 30
+
+
+def test_a_row_that_kills_its_process_again_is_a_failed_result(tmp_path: Path) -> None:
+    """A row on which two processes died is given up; those that were under way beside it are reviewed."""
+    trap = tmp_path / "trap"
+    os.mkfifo(trap)  # whoever reads it waits, and can be killed there
+    good = ({"id": name, "patch": patch(f"{name}.py", CLEAN)} for name in "abc")
+    place = write_rows(tmp_path / "rows.jsonl", {"id": "trap", "patch_file": str(trap)}, *good)
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    killed: list[int] = []
+    while len(killed) < 2:
+        assert process.poll() is None
+        for child in children_of(process.pid):
+            if child not in killed:
+                os.kill(child, signal.SIGKILL)
+                killed.append(child)
+        time.sleep(0.01)
+    printed, said = process.communicate(timeout=120)
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert process.returncode == 3, said
+    assert [(row["id"], row["exit_code"]) for row in found] == [("trap", 3), ("a", 0), ("b", 0), ("c", 0)]
+    assert "died twice" in found[0]["error"]
+
+
+def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Exit code 130, what was reviewed is kept, and no worker lives on."""
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(200)),
+    )
+    part = tmp_path / "out.jsonl.part"
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(part.with_suffix(""))]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    while not part.exists() or not part.read_bytes():
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = children_of(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert (process.returncode, "go on with --resume" in said) == (130, True), said
+    assert part.read_bytes()
+    until = time.monotonic() + 30
+    while any(is_alive(worker) for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_ray_cluster_gives_the_results_of_one_machine(tmp_path: Path, rows: Path) -> None:
+    """The same reviews in the same order."""
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--jobs", "2"]
+    here = subprocess.run(command, capture_output=True, check=True)
+    there = subprocess.run([*command, "--ray", "local"], capture_output=True, check=False, timeout=300)
+    assert there.returncode == 0, there.stderr.decode()
+    both = [[json.loads(line) for line in run.stdout.splitlines()] for run in (here, there)]
+    for found in both:
+        for row in found:
+            del row["review"]["elapsed_s"]
+    assert both[0] == both[1]
+
+
+def test_a_cluster_that_is_not_there_is_a_failure_of_the_tool(rows: Path) -> None:
+    """Exit code 3 and Ray's own words; nothing looks reviewed."""
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--ray", "auto"]
+    run = subprocess.run(command, capture_output=True, check=False, timeout=300)
+    assert (run.returncode, run.stdout) == (3, b"")
+    assert b"--ray auto: Ray failed" in run.stderr
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that review, the youngest last; multiprocessing's own helper is not one."""
+    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [
+        int(child)
+        for child in found
+        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,151 @@
+"""`terazi batch`: reviews many merge requests in one go and writes a line of JSON for each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from review_data.errors import TeraziError, UserError
+from review_data.jsonl import write_atomically
+from service.backends.catalog import open_reviewer
+from service.batch.cluster import on_ray
+from service.batch.output import open_output, part_of
+from service.batch.run import Spread, into_file, into_stream
+from service.batch.spread import in_processes, in_threads
+from service.batch.tasks import RowsFile, Task, Tasks, history, patch_task
+from service.batch.totals import Totals, to_markdown
+from service.settings import Settings, resolve
+from ui.cli.progress import progress
+
+# Other files are patches.
+ROWS = (".jsonl", ".ndjson")
+_LEVELS = "low, medium, high or critical"
+
+
+def command(
+    ctx: typer.Context,
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Rows (.jsonl; - reads them in) or patches.")
+    ] = None,
+    commits: Annotated[
+        str | None, typer.Option("--history", metavar="RANGE", help="Review each commit, a merge as one.")
+    ] = None,
+    repo: Annotated[Path, typer.Option(help="The repository.", show_default="here")] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the results to a file.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what the output has, review the rest.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a Markdown report for people.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Reviews at once; 0 fits the backend.")] = 0,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster: auto, local, host:port.")
+    ] = None,
+    threshold: Annotated[str | None, typer.Option(help=f"Hide what is below {_LEVELS}.")] = None,
+    gate: Annotated[str | None, typer.Option(help=f"Exit with 1 at {_LEVELS} or above; none.")] = None,
+    backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
+    finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
+    rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="The endpoint backend's server.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The endpoint's name for the model.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="The endpoint's name for the LoRA adapter.")] = None,
+    local_model: Annotated[str | None, typer.Option(help="The local backend's folder or hub id.")] = None,
+    local_adapter: Annotated[str | None, typer.Option(help="The local backend's LoRA folder.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")] = None,
+    project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
+    deadline_s: Annotated[
+        str | None, typer.Option("--deadline", help="Seconds each review may take.")
+    ] = None,
+) -> int:
+    """Review many merge requests: a line of JSON for each, in their order.
+
+    Exit codes: 0 none reaches its gate, 1 one does, 2 a wrong call, 3 one could not be reviewed whole.
+    """
+    started = time.monotonic()
+    totals = run(ctx.params)
+    elapsed_s = time.monotonic() - started
+    if report is not None:
+        write_atomically(report, to_markdown(totals, elapsed_s))
+    print("\n".join(f"terazi: {line}" for line in totals.lines(elapsed_s)), file=sys.stderr)
+    return totals.exit_code
+
+
+def run(options: Mapping[str, Any]) -> Totals:
+    """Checks everything that was given, then reviews, with a progress bar on a terminal."""
+    flags = {key: options[key] for key in Settings.model_fields if options.get(key) is not None}
+    settings = resolve(flags, folder=options["repo"]).settings
+    open_reviewer(settings)
+    check_places(options)
+    tasks = Tasks(sources_of(options["sources"] or [], options["commits"], options["repo"]))
+    spread = spread_of(settings, flags, options["jobs"], options["ray"])
+    with progress("Reviewing") as on_progress:
+        if options["output"] is None:
+            return into_stream(tasks, spread, sys.stdout.write, on_progress)
+        with open_output(options["output"], resume=options["resume"]) as output:
+            try:
+                return into_file(tasks, spread, output, on_progress)
+            except (KeyboardInterrupt, TeraziError):
+                words = f"what was reviewed is in {part_of(options['output'])}; go on with --resume"
+                print(f"terazi: {words}", file=sys.stderr)
+                raise
+
+
+def check_places(options: Mapping[str, Any]) -> None:
+    """Refuses places that can't be written, or that hold what is to be reviewed, before any work is done."""
+    output = options["output"]
+    for flag in ("output", "report"):
+        path: Path | None = options[flag]
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise UserError(f"--{flag}: {path} can't be written; name a file in a folder that exists")
+    if output is None and options["resume"]:
+        raise UserError("--resume goes on with a file; name it with --output")
+    if output is not None and output.exists():
+        if not output.is_file():
+            raise UserError(f"--output: {output} is no file; leave it out to print the results")
+        if any(Path(name).exists() and output.samefile(name) for name in options["sources"] or ()):
+            raise UserError(f"--output: {output} holds what is to be reviewed; choose another file")
+
+
+def sources_of(names: Sequence[str], commits: str | None, repo: Path) -> list[Iterable[Task]]:
+    """What the arguments name, in their order, then the history."""
+    found = [source_of(name, repo) for name in names]
+    if commits is not None:
+        if not commits.strip():
+            raise UserError("--history: is empty; is a variable not set? Name a range such as v1.0..main")
+        found.append(history(repo, commits.strip()))
+    if not found:
+        raise UserError("nothing to review is named; give files of rows or patches, or --history RANGE")
+    return found
+
+
+def source_of(name: str, repo: Path) -> Iterable[Task]:
+    """The rows of a .jsonl file, of a pipe or of standard input; any other file is a patch."""
+    if name == "-":
+        return RowsFile(Path("standard input"), repo, sys.stdin.buffer.read())
+    path = Path(name)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the patches in it, as in {path}/*.patch")
+    if path.exists() and not path.is_file():
+        return RowsFile(path, repo, path.read_bytes())
+    return RowsFile(path, repo) if path.suffix in ROWS else (patch_task(path, repo),)
+
+
+def spread_of(settings: Settings, flags: Mapping[str, object], jobs: int, ray: str | None) -> Spread:
+    """Processes for what computes here, threads for what waits for a model, Ray where it is asked for."""
+    backends = {*(settings.finders or (settings.backend,)), settings.rater or settings.backend}
+    if ray is not None:
+        return partial(on_ray, flags=flags, count=jobs, address=ray)
+    if backends == {"embedded"}:
+        return partial(in_processes, flags=flags, count=jobs or len(os.sched_getaffinity(0)))
+    usual = settings.endpoint_concurrency if "endpoint" in backends else 1
+    return partial(in_threads, flags=flags, count=jobs or usual)
