@@ -201,12 +201,29 @@ def test_signing_in_sets_a_cookie_that_opens_and_can_be_revoked(public: Served, 
         ("\\\\evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("/a\r\nSet-Cookie: x=y", "/"),
+        ("/" + "a" * 500, "/"),
         ("", "/"),
     ],
 )
 def test_signing_in_goes_on_to_this_server_only(target: str, goes_to: str) -> None:
     """An address that leads elsewhere becomes the start page."""
     assert safe_next(target) == goes_to
+
+
+def test_a_browser_that_signs_in_wrongly_gets_the_form(public: Served, folder: Path) -> None:
+    """Whatever a person or a link sends is answered with the page; a place that is too long is forgotten."""
+    long = "/en/?x=" + "a" * 5_000
+    with public.client(headers={"Accept": "text/html"}) as client:
+        led = client.get(long)
+        assert (led.status_code, led.headers["location"]) == (303, "/login?next=/")
+        form = client.get("/login", params={"next": long})
+        assert (form.status_code, form.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert 'name="next" value="/"' in form.text
+        for sent in ({"token": "x" * 5_000}, {"token": "wrong", "next": long}, {"next": "/"}):
+            wrong = client.post("/login", data=sent)
+            assert (wrong.status_code, wrong.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        signed = client.post("/login", data={"token": made(folder, "long"), "next": long})
+        assert (signed.status_code, signed.headers["location"]) == (303, "/")
 
 
 def test_a_body_beyond_the_limit_is_413(client: httpx.Client) -> None:
