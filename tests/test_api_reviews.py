@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -138,6 +139,28 @@ def test_the_list_pages_and_filters(client: httpx.Client, store: Path) -> None:
         reply = client.get("/v1/reviews", params=bad)
         assert reply.status_code == 422
         assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_misspelt_parameter_is_refused_by_name(client: httpx.Client, store: Path) -> None:
+    """It would filter nothing and look as if it had; the reply names it and the nearest that is known."""
+    review = f"/v1/reviews/{put_review(store)}"
+    cases = {
+        f"{review}?treshold=high": "query.treshold: is no parameter .* did you mean `threshold`?",
+        f"{review}/report?threshold=high&Format=sarif": "query.Format: .* did you mean `format`?",
+        f"{review}/events?a=b": "query.a: .* known here: none",
+        "/v1/reviews?limit=0&order=new": "query.order: .* known here: status, outcome, .*",
+        "/v1/severities?x": "query.x: .* known here: none",
+    }
+    for address, detail in cases.items():
+        reply = client.get(address)
+        assert reply.status_code == 422, address
+        assert re.fullmatch(detail.replace("?", "[?]"), reply.json()["detail"]), reply.text
+    both = client.get("/v1/reviews", params={"Q": "x", "order": "new"}).json()["errors"]
+    assert [row["field"] for row in both] == ["query.Q", "query.order"]
+    before = client.get("/v1/reviews").json()
+    assert client.post("/v1/reviews?threshold=high", json={"patch": PATCH}).status_code == 422
+    assert client.get("/v1/reviews").json() == before
+    assert client.get("/healthz?probe=1").status_code == 200
 
 
 def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
