@@ -207,10 +207,10 @@ def test_a_verdict_needs_a_finding_and_a_finished_review(client: httpx.Client, s
 
 
 def test_a_missed_fault_sent_twice_is_stored_once(client: httpx.Client, store: Path) -> None:
-    """A second click makes no second training row; a fault without words is refused."""
+    """A second click makes no second training row and keeps the place; a fault without words is refused."""
     place = f"/v1/reviews/{put_review(store)}"
     fault = {"path": "a.py", "line": 1, "category": "data", "severity": "high", "title": "lost write"}
-    for body in (fault, fault, fault | {"line": 2}):
+    for body in (fault, fault, fault | {"line": 2}, fault):
         assert client.post(f"{place}/feedback", json=body).status_code == 201
     assert [row["missed"]["line"] for row in client.get(place).json()["missed"]] == [1, 2]
     for blank in ({"title": "  "}, {"path": " "}):
@@ -237,6 +237,20 @@ def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Pat
     ]
     assert len(row.findings) == 3
     assert "cursor.execute" in row.diff
+
+
+def test_an_export_has_the_oldest_review_first(tmp_path: Path) -> None:
+    """A review that is judged later adds its rows where its age puts it, and moves no others."""
+    from ui.cli.main import main
+
+    store, out, titles = tmp_path / "store.db", tmp_path / "out", [f"Number {number}" for number in range(6)]
+    ids = [put_review(store, title=title) for title in titles]
+    with serving(store, "--no-page") as up, up.client() as client:
+        for review_id in reversed(ids):
+            fault = {"path": "a.py", "line": 1, "category": "data", "severity": "low", "title": "lost write"}
+            assert client.post(f"/v1/reviews/{review_id}/feedback", json=fault).status_code == 201
+    assert main(["feedback", "export", "--output", str(out), "--store", str(store)]) == 0
+    assert [row.title for row in load_comments(out / "comments.jsonl")] == titles
 
 
 def test_an_export_from_a_database_that_is_not_there_overwrites_nothing(
