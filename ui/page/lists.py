@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import NamedTuple
 
+from review_data.domain import Outcome
 from review_data.severity import SEVERITIES
 from service.store.records import Summary
 from ui.page.cards import chip
@@ -33,7 +34,7 @@ def history(items: Iterable[Summary], texts: Texts) -> str:
 
 
 def batch(rows: Sequence[Row], texts: Texts) -> str:
-    """A batch's reviews, the most severe first, then by how many findings of each severity there are."""
+    """A batch's reviews, the most severe first by how many findings of each severity there are."""
     body = "".join(
         f"<tr><td>{_link(row.summary, row.name, texts) if row.summary else text(row.name)}</td>"
         f"<td>{_counts(row.summary, texts) if row.summary else ''}</td>"
@@ -44,8 +45,8 @@ def batch(rows: Sequence[Row], texts: Texts) -> str:
 
 
 def _weight(row: Row) -> tuple[int, ...]:
-    """Sorts the most severe first; what has no result yet comes last."""
-    if row.summary is None:
+    """Sorts the most severe first; what has no result, or failed, comes last in the order given."""
+    if row.summary is None or row.summary.outcome in (None, Outcome.FAILED):
         return (1,)
     return (0, *(-row.summary.counts.get(level, 0) for level in reversed(SEVERITIES)))
 
