@@ -312,7 +312,7 @@ def test_health_and_readiness_answer(client: httpx.Client) -> None:
 def test_what_is_no_diff_is_refused_with_advice(client: httpx.Client) -> None:
     """The problem says what was wrong and what to do; nothing is accepted."""
     before = len(client.get("/v1/reviews", params={"limit": "200"}).json()["items"])
-    for patch in ("hello", " ", "\0\0", "@@ -1 +1 @@\n+a"):
+    for patch in ("hello", " ", "\ufeff", "\0\0", "@@ -1 +1 @@\n+a"):
         reply = client.post("/v1/reviews", json={"patch": patch})
         assert reply.status_code == 422
         assert "git diff" in reply.json()["detail"]

@@ -19,7 +19,8 @@ def ends_of(folder: Path, text: str) -> tuple[Repository, Comparison]:
         repository = open_repository(folder)
         return repository, range_ends(repository, text)
     except ChangeError as error:
-        raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
+        said = str(error).removeprefix(f"{folder}: ")
+        raise ChangeError(f"range: {said}", kind=error.kind) from None
 
 
 def target_layer(folder: Path, text: str) -> Layer:

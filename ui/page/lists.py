@@ -10,9 +10,9 @@ from typing import NamedTuple
 from review_data.domain import Outcome
 from review_data.severity import SEVERITIES
 from service.store.records import Summary
-from ui.page.cards import chip
-from ui.page.markup import component, text
-from ui.page.texts import Texts
+from ui.page.cards import chip, why
+from ui.page.markup import both, component, text
+from ui.page.texts import Said, Texts
 
 
 class Row(NamedTuple):
@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
     name: str
     summary: Summary | None
-    error: str = ""
+    error: Said = Said("")
 
 
 def history(items: Iterable[Summary], texts: Texts) -> str:
@@ -38,7 +38,7 @@ def batch(rows: Sequence[Row], texts: Texts) -> str:
     body = "".join(
         f"<tr><td>{_link(row.summary, row.name, texts) if row.summary else text(row.name)}</td>"
         f"<td>{_counts(row.summary, texts) if row.summary else ''}</td>"
-        f"<td>{_outcome(row.summary, texts) if row.summary else text(row.error)}</td></tr>"
+        f"<td>{_outcome(row.summary, texts) if row.summary else both(row.error)}</td></tr>"
         for row in sorted(rows, key=_weight)
     )
     return _list(body, (texts.title, texts.findings, texts.outcome))
@@ -75,7 +75,7 @@ def _outcome(summary: Summary, texts: Texts) -> str:
     if not summary.status.is_final:
         return escape(texts.statuses[summary.status])
     outcome = texts.outcomes[summary.outcome] if summary.outcome else texts.statuses[summary.status]
-    return escape(outcome) + (f" — {text(summary.error)}" if summary.error else "")
+    return both(why(summary, texts)) if summary.error else escape(outcome)
 
 
 def _when(summary: Summary) -> str:
