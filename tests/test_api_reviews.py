@@ -97,6 +97,14 @@ def test_a_range_is_reviewed_with_the_target_branchs_configuration(client: httpx
     assert out["progress"]["total"] > 0  # type: ignore[index]
 
 
+def test_a_range_from_the_empty_tree_is_reviewed_without_a_configuration(client: httpx.Client) -> None:
+    """What stands before a first push has no settings; the whole branch is reviewed by the server's."""
+    empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": f"{empty}..search"})
+    out = wait_done(client, reply.json()["id"])
+    assert (out["status"], out["error"], out["threshold"]) == ("done", None, "medium")
+
+
 def test_a_threshold_filters_a_stored_review_anew(client: httpx.Client, store: Path) -> None:
     """`?threshold=` shows and hides without reviewing again, and counts what it hides."""
     review_id = put_review(store)

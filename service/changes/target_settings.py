@@ -30,7 +30,8 @@ def target_layer(folder: Path, text: str) -> Layer:
     that is not TOML.
     """
     repository, ends = ends_of(folder, text)
-    base = commit_name(repository, ends.base_name)
+    # A tree, such as the empty one before a first push, is named in full and is no commit.
+    base = ends.base if ends.base == ends.base_name else commit_name(repository, ends.base_name)
     for name, table in REPOSITORY_TABLES.items():
         content = _file(repository, base, name)
         if content is not None:
