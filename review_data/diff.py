@@ -18,7 +18,7 @@ from unidiff import PatchSet, UnidiffParseError
 
 from review_data.diff_header import SUBMODULE, SYMLINK, FileHeader, binary_names, read_line, read_names
 from review_data.domain import DiffLine, FileChange, FileStatus, Hunk, LineKind, Record
-from review_data.errors import ChangeError
+from review_data.errors import ChangeError, ErrorKind
 from review_data.language import language_of
 
 _HUNK: Final = re.compile(
@@ -63,7 +63,8 @@ def parse_diff(text: str) -> ParsedDiff:
     if not files and text.strip():
         raise ChangeError(
             "this is not a diff: it holds no line such as `diff --git a/… b/…` or `--- …` and `+++ …`; "
-            "make one with `git diff` or `git format-patch --stdout`"
+            "make one with `git diff` or `git format-patch --stdout`",
+            kind=ErrorKind.NOT_A_DIFF,
         )
     _refuse_repeats(files, walk.headers)
     return ParsedDiff(files=tuple(file for file, _ in files), blobs=tuple(blobs for _, blobs in files))
@@ -122,7 +123,8 @@ class _Walk:
         if _COMBINED.match(line):
             raise ChangeError(
                 f"line {self.number}: this is the combined diff of a merge, which has no single old side; "
-                "review the merge with `--commit REV`, or make the diff with `git diff BASE HEAD`"
+                "review the merge with `--commit REV`, or make the diff with `git diff BASE HEAD`",
+                kind=ErrorKind.COMBINED_DIFF,
             )
         if names := binary_names(line):
             header = FileHeader(at=self.number, binary=True)
@@ -303,6 +305,7 @@ def _refuse_repeats(files: Iterable[tuple[FileChange, Blobs]], headers: Iterable
             lines = [str(header.at) for header in headers if file.path in header.paths()]
             raise ChangeError(
                 f"`{file.path}` is changed more than once (lines {', '.join(lines)}), as in a series of "
-                "patches; review each patch by itself, or their sum made with `git diff BASE HEAD`"
+                "patches; review each patch by itself, or their sum made with `git diff BASE HEAD`",
+                kind=ErrorKind.PATCH_SERIES,
             )
         seen.add(file.path)

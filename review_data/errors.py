@@ -12,11 +12,13 @@ TeraziError
         └── ReplyError   a model's reply could not be parsed
 
 They are caught only at the edges (command line, API, page) and per chunk in the review pipeline, where a
-`BackendError` becomes a recorded skip. Every message says what was wrong, where, and what to do next.
+`BackendError` becomes a recorded skip. Every message says what was wrong, where, and what to do next, in
+English; `kind` is for who says it in another language too.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 
@@ -25,10 +27,29 @@ def first_line(error: Exception, most: int | None = None) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
+class ErrorKind(StrEnum):
+    """The mistakes that people make most when they ask for a review."""
+
+    EMPTY_PATCH = "empty-patch"
+    NOT_A_DIFF = "not-a-diff"
+    COMBINED_DIFF = "combined-diff"
+    PATCH_SERIES = "patch-series"
+    BAD_RANGE = "bad-range"
+    UNKNOWN_REVISION = "unknown-revision"
+    NO_COMMON_ANCESTOR = "no-common-ancestor"
+    ADAPTER_NOT_TAKEN = "adapter-not-taken"
+    QUEUE_FULL = "queue-full"
+
+
 class TeraziError(Exception):
     """Base of every error raised on purpose; `exit_code` is the process's exit status."""
 
     exit_code = 3
+    kind: ErrorKind | None = None
+
+    def __init__(self, message: str, *, kind: ErrorKind | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind or self.kind
 
 
 class UserError(TeraziError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -96,6 +97,14 @@ def test_a_range_is_reviewed_with_the_target_branchs_configuration(client: httpx
     assert out["progress"]["total"] > 0  # type: ignore[index]
 
 
+def test_a_range_from_the_empty_tree_is_reviewed_without_a_configuration(client: httpx.Client) -> None:
+    """What stands before a first push has no settings; the whole branch is reviewed by the server's."""
+    empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    reply = client.post("/v1/reviews", json={"repository": "shop", "range": f"{empty}..search"})
+    out = wait_done(client, reply.json()["id"])
+    assert (out["status"], out["error"], out["threshold"]) == ("done", None, "medium")
+
+
 def test_a_threshold_filters_a_stored_review_anew(client: httpx.Client, store: Path) -> None:
     """`?threshold=` shows and hides without reviewing again, and counts what it hides."""
     review_id = put_review(store)
@@ -138,6 +147,28 @@ def test_the_list_pages_and_filters(client: httpx.Client, store: Path) -> None:
         reply = client.get("/v1/reviews", params=bad)
         assert reply.status_code == 422
         assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_a_misspelt_parameter_is_refused_by_name(client: httpx.Client, store: Path) -> None:
+    """It would filter nothing and look as if it had; the reply names it and the nearest that is known."""
+    review = f"/v1/reviews/{put_review(store)}"
+    cases = {
+        f"{review}?treshold=high": "query.treshold: is no parameter .* did you mean `threshold`?",
+        f"{review}/report?threshold=high&Format=sarif": "query.Format: .* did you mean `format`?",
+        f"{review}/events?a=b": "query.a: .* known here: none",
+        "/v1/reviews?limit=0&order=new": "query.order: .* known here: status, outcome, .*",
+        "/v1/severities?x": "query.x: .* known here: none",
+    }
+    for address, detail in cases.items():
+        reply = client.get(address)
+        assert reply.status_code == 422, address
+        assert re.fullmatch(detail.replace("?", "[?]"), reply.json()["detail"]), reply.text
+    both = client.get("/v1/reviews", params={"Q": "x", "order": "new"}).json()["errors"]
+    assert [row["field"] for row in both] == ["query.Q", "query.order"]
+    before = client.get("/v1/reviews").json()
+    assert client.post("/v1/reviews?threshold=high", json={"patch": PATCH}).status_code == 422
+    assert client.get("/v1/reviews").json() == before
+    assert client.get("/healthz?probe=1").status_code == 200
 
 
 def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
@@ -184,10 +215,10 @@ def test_a_verdict_needs_a_finding_and_a_finished_review(client: httpx.Client, s
 
 
 def test_a_missed_fault_sent_twice_is_stored_once(client: httpx.Client, store: Path) -> None:
-    """A second click makes no second training row; a fault without words is refused."""
+    """A second click makes no second training row and keeps the place; a fault without words is refused."""
     place = f"/v1/reviews/{put_review(store)}"
     fault = {"path": "a.py", "line": 1, "category": "data", "severity": "high", "title": "lost write"}
-    for body in (fault, fault, fault | {"line": 2}):
+    for body in (fault, fault, fault | {"line": 2}, fault):
         assert client.post(f"{place}/feedback", json=body).status_code == 201
     assert [row["missed"]["line"] for row in client.get(place).json()["missed"]] == [1, 2]
     for blank in ({"title": "  "}, {"path": " "}):
@@ -214,6 +245,20 @@ def test_verdicts_are_exported_as_training_rows(client: httpx.Client, store: Pat
     ]
     assert len(row.findings) == 3
     assert "cursor.execute" in row.diff
+
+
+def test_an_export_has_the_oldest_review_first(tmp_path: Path) -> None:
+    """A review that is judged later adds its rows where its age puts it, and moves no others."""
+    from ui.cli.main import main
+
+    store, out, titles = tmp_path / "store.db", tmp_path / "out", [f"Number {number}" for number in range(6)]
+    ids = [put_review(store, title=title) for title in titles]
+    with serving(store, "--no-page") as up, up.client() as client:
+        for review_id in reversed(ids):
+            fault = {"path": "a.py", "line": 1, "category": "data", "severity": "low", "title": "lost write"}
+            assert client.post(f"/v1/reviews/{review_id}/feedback", json=fault).status_code == 201
+    assert main(["feedback", "export", "--output", str(out), "--store", str(store)]) == 0
+    assert [row.title for row in load_comments(out / "comments.jsonl")] == titles
 
 
 def test_an_export_from_a_database_that_is_not_there_overwrites_nothing(
@@ -275,7 +320,7 @@ def test_health_and_readiness_answer(client: httpx.Client) -> None:
 def test_what_is_no_diff_is_refused_with_advice(client: httpx.Client) -> None:
     """The problem says what was wrong and what to do; nothing is accepted."""
     before = len(client.get("/v1/reviews", params={"limit": "200"}).json()["items"])
-    for patch in ("hello", " ", "\0\0", "@@ -1 +1 @@\n+a"):
+    for patch in ("hello", " ", "\ufeff", "\0\0", "@@ -1 +1 @@\n+a"):
         reply = client.post("/v1/reviews", json={"patch": patch})
         assert reply.status_code == 422
         assert "git diff" in reply.json()["detail"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -15,6 +16,7 @@ import pytest
 from service.api.guard import safe_next
 from service.store import tokens
 from service.store.engine import migrate, open_engine, store_url
+from tests.support.page import press, review_values
 from tests.support.reviews import PATCH, put_review
 from tests.support.server import Served, serving
 
@@ -30,9 +32,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def local(folder: Path) -> Iterator[Served]:
-    """A server on loopback with the page, tight limits, and nobody asked for a token."""
+def trap() -> Iterator[socket.socket]:
+    """A socket to which nobody should connect."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.5)
+        yield listener
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path, trap: socket.socket) -> Iterator[Served]:
+    """A server on loopback with the page, tight limits, and nobody asked for a token. Its proxy is the trap,
+    so that it also meets what is meant for other machines."""
     env = {"TERAZI_REQUEST_LIMIT_BYTES": str(LIMIT), "TERAZI_CLIENT_TIMEOUT_S": "1"}
+    env |= dict.fromkeys(("http_proxy", "https_proxy"), address(trap))
     with serving(folder / "local.db", env=env) as running:
         yield running
 
@@ -48,6 +60,21 @@ def public(folder: Path) -> Iterator[Served]:
 def client(local: Served) -> Iterator[httpx.Client]:
     with local.client() as client:
         yield client
+
+
+def address(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def asked(trap: socket.socket) -> list[bytes]:
+    """The first bytes of everyone who has connected to the trap."""
+    found = []
+    with contextlib.suppress(TimeoutError):
+        while True:
+            connection, _ = trap.accept()
+            with connection:
+                found.append(connection.recv(200))
+    return found
 
 
 def made(folder: Path, name: str, lifetime_ms: int | None = None) -> str:
@@ -174,12 +201,29 @@ def test_signing_in_sets_a_cookie_that_opens_and_can_be_revoked(public: Served, 
         ("\\\\evil.example", "/"),
         ("javascript:alert(1)", "/"),
         ("/a\r\nSet-Cookie: x=y", "/"),
+        ("/" + "a" * 500, "/"),
         ("", "/"),
     ],
 )
 def test_signing_in_goes_on_to_this_server_only(target: str, goes_to: str) -> None:
     """An address that leads elsewhere becomes the start page."""
     assert safe_next(target) == goes_to
+
+
+def test_a_browser_that_signs_in_wrongly_gets_the_form(public: Served, folder: Path) -> None:
+    """Whatever a person or a link sends is answered with the page; a place that is too long is forgotten."""
+    long = "/en/?x=" + "a" * 5_000
+    with public.client(headers={"Accept": "text/html"}) as client:
+        led = client.get(long)
+        assert (led.status_code, led.headers["location"]) == (303, "/login?next=/")
+        form = client.get("/login", params={"next": long})
+        assert (form.status_code, form.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert 'name="next" value="/"' in form.text
+        for sent in ({"token": "x" * 5_000}, {"token": "wrong", "next": long}, {"next": "/"}):
+            wrong = client.post("/login", data=sent)
+            assert (wrong.status_code, wrong.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        signed = client.post("/login", data={"token": made(folder, "long"), "next": long})
+        assert (signed.status_code, signed.headers["location"]) == (303, "/")
 
 
 def test_a_body_beyond_the_limit_is_413(client: httpx.Client) -> None:
@@ -250,42 +294,41 @@ def test_no_address_leads_to_a_file_of_the_machine(local: Served, place: str) ->
     assert b"[project]" not in answer
 
 
-def test_no_request_makes_the_server_fetch(local: Served) -> None:
-    """SSRF: a repository is a configured name, never a URL or a path, and the page's proxy is shut."""
-    with socket.create_server(("127.0.0.1", 0)) as trap, local.client() as client:
-        trap.settimeout(0.5)
-        port = trap.getsockname()[1]
-        for name in (f"http://127.0.0.1:{port}/x.git", "/etc", "../..", "file:///etc", "shop"):
+def test_no_request_makes_the_server_fetch(local: Served, trap: socket.socket) -> None:
+    """SSRF: a repository is a configured name, never a URL or a path, and the page's proxies are shut."""
+    here, away = address(trap), "http://hf.co"
+    with local.client() as client:
+        for name in (f"{here}/x.git", "/etc", "../..", "file:///etc", "shop"):
             reply = client.post("/v1/reviews", json={"repository": name, "range": "a..b"})
             assert reply.status_code == 422
-        for place in (
-            f"/en/gradio_api/proxy=http://127.0.0.1:{port}/",
-            f"/en/gradio_api/file=http://127.0.0.1:{port}/",
-        ):
-            assert 400 <= client.get(place).status_code < 500
-        with pytest.raises(TimeoutError):
-            trap.accept()
+        for kind in ("proxy=", "file=", "file/"):
+            for target in (here, away, "http://localhost"):
+                assert 400 <= client.get(f"/en/gradio_api/{kind}{target}/x").status_code < 500
+        token = {"x-hf-token": "hf_x", "Authorization": "Bearer hf_x"}
+        assert client.get("/en/gradio_api/run-history/buckets", headers=token).status_code == 404
+        assert asked(trap) == []
 
 
-@pytest.mark.parametrize("kind", ["outside", "address"])
-def test_the_page_reads_only_what_was_uploaded(local: Served, tmp_path: Path, kind: str) -> None:
-    """A hand-made call of the page's button can't name a file of the machine, nor an address to fetch."""
+@pytest.mark.parametrize(
+    "named",
+    [None, "{here}/x.diff", "http://localhost/x.diff", "http://[::ffff:127.0.0.1]/x", "http://hf.co/x"],
+)
+@pytest.mark.parametrize("field", ["patch", "upload"])
+def test_the_page_reads_only_what_was_uploaded(
+    local: Served, trap: socket.socket, tmp_path: Path, field: str, named: str | None
+) -> None:
+    """A hand-made call of the page's button can't name a file of the machine, nor an address to fetch: not
+    even the address's name is looked up elsewhere."""
     kept = tmp_path / "kept.diff"
     kept.write_text(PATCH)
-    with socket.create_server(("127.0.0.1", 0)) as trap, local.client() as client:
-        trap.settimeout(0.5)
-        path = str(kept) if kind == "outside" else f"http://127.0.0.1:{trap.getsockname()[1]}/x.diff"
+    path = named.format(here=address(trap)) if named else str(kept)
+    with local.client() as client:
         before = client.get("/v1/reviews").json()
-        calls = client.get("/en/config").json()["dependencies"]
-        (button,) = [call["id"] for call in calls if len(call["inputs"]) == 7]
         upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        values = {"data": ["", upload, "", "", "", "embedded", ""], "fn_index": button, "session_hash": kind}
-        assert client.post("/en/gradio_api/queue/join", json=values).status_code == 200
-        answer = client.get("/en/gradio_api/queue/data", params={"session_hash": kind}).text
-        assert '"success":false' in answer
+        came_through, _ = press(client, review_values(**{field: upload}))
+        assert not came_through
         assert client.get("/v1/reviews").json() == before
-        with pytest.raises(TimeoutError):
-            trap.accept()
+        assert asked(trap) == []
     assert kept.exists()
 
 

@@ -7,6 +7,8 @@ from string import Formatter
 
 import pytest
 
+from review_data.domain import SkipKind
+from review_data.errors import ErrorKind
 from ui.page import markup, model_tab
 from ui.page.languages import ENGLISH, TURKISH, preferred
 
@@ -23,6 +25,8 @@ def test_both_languages_fill_in_the_same() -> None:
     }
     same = {name for name in english if english[name] == turkish[name]}
     assert same == {"tab_model"}
+    assert set(TURKISH.skips) == set(SkipKind)
+    assert set(TURKISH.errors) == set(ErrorKind)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from service.settings import Settings
 
 COOKIE: Final = "terazi_token"
 _OPEN_PATHS: Final = ("/healthz", "/readyz", "/login")
+_LONGEST_NEXT: Final = 500
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 # Gradio needs inline and evaluated scripts; everything may come from this server alone.
@@ -119,7 +120,7 @@ class Guard:
             scope["state"]["actor"] = actor
             return None
         if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse(f"/login?next={quote(address(scope))}", 303)
+            return RedirectResponse(f"/login?next={quote(safe_next(address(scope)))}", 303)
         detail = "the token is not valid: it is wrong, revoked or expired" if token else "a token is missing"
         return problem(
             401,
@@ -229,7 +230,7 @@ def address(scope: Scope) -> str:
 
 
 def safe_next(target: str) -> str:
-    """A place on this server to go on to after signing in; "/" for anything else."""
+    """A place on this server to go on to after signing in; "/" for anything else, and if it is long."""
     plain = target.replace("\\", "/")
     ours = plain.startswith("/") and not plain.startswith("//")
-    return target if ours and target.isprintable() else "/"
+    return target if ours and target.isprintable() and len(target) <= _LONGEST_NEXT else "/"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -44,7 +44,7 @@ _TEXTS: Final = {
 
 
 @router.get("/login")
-def form(request: Request, next: Annotated[str, Query(max_length=500)] = "/") -> HTMLResponse:
+def form(request: Request, next: str = "/") -> HTMLResponse:
     """The form."""
     return HTMLResponse(_page(request, next, wrong=False))
 
@@ -52,8 +52,8 @@ def form(request: Request, next: Annotated[str, Query(max_length=500)] = "/") ->
 @router.post("/login")
 async def sign_in(
     request: Request,
-    token: Annotated[str, Form(max_length=200)],
-    next: Annotated[str, Form(max_length=500)] = "/",
+    token: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "/",
 ) -> Response:
     """Sets the cookie and goes on, or shows the form again."""
     actor = await run_in_threadpool(desk_of(request).actor, token)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from review_data.diff import parse_diff
 from review_data.domain import DiffLine, FileChange, Finding, Hunk, Review, number_on
-from review_data.errors import ChangeError, SettingsError
+from review_data.errors import ChangeError, ErrorKind, SettingsError
 from review_data.unified import to_diff
 from service.api.repositories import check_range, look_up
 from service.api.schema import NewReview
@@ -42,13 +42,17 @@ def check(request: NewReview, repositories: Mapping[str, Path], flags: Mapping[s
         raise SettingsError(f"backend: there is no such backend; choose one of {', '.join(BACKENDS)}")
     settings = resolve(_flags(request, flags), repository=_NO_FILE).settings
     if request.adapter and settings.backend != "endpoint":
-        raise SettingsError("adapter: only the endpoint backend takes an adapter by name; leave it out")
+        raise SettingsError(
+            "adapter: only the endpoint backend takes an adapter by name; leave it out",
+            kind=ErrorKind.ADAPTER_NOT_TAKEN,
+        )
     if request.repository is not None:
         check_range(look_up(repositories, request.repository), request.range or "")
-    elif not (request.patch or "").strip():
-        raise ChangeError("patch: is empty; make one with `git diff BASE HEAD`")
-    elif not parse_diff(decode_diff((request.patch or "").encode("utf-8", "replace"))).files:
-        raise ChangeError("patch: names no file")
+        return
+    patch = decode_diff((request.patch or "").encode("utf-8", "replace"))
+    if not patch.strip():
+        raise ChangeError("patch: is empty; make one with `git diff BASE HEAD`", kind=ErrorKind.EMPTY_PATCH)
+    parse_diff(patch)
 
 
 def open_request(

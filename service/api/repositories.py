@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from review_data.errors import ChangeError, SettingsError
+from review_data.errors import ChangeError, ErrorKind, SettingsError
 from service.changes.git import open_repository
 from service.changes.target_settings import ends_of
 
@@ -44,8 +44,11 @@ def check_range(folder: Path, text: str) -> None:
     Both sides are needed: an empty one means HEAD, on a server no change of the one who asks.
     """
     if text.startswith("-"):
-        raise ChangeError("range: begins with `-`; write it as A..B")
+        raise ChangeError("range: begins with `-`; write it as A..B", kind=ErrorKind.BAD_RANGE)
     sides = [side.strip() for side in re.split(r"\.{2,3}", text)]
     if len(sides) != 2 or not all(sides):
-        raise ChangeError("range: has not two sides; is a variable not set? Write it as A..B or A...B")
+        raise ChangeError(
+            "range: has not two sides; is a variable not set? Write it as A..B or A...B",
+            kind=ErrorKind.BAD_RANGE,
+        )
     ends_of(folder, text)

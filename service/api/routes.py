@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -34,7 +36,6 @@ from service.api.schema import (
 )
 from service.store.records import Filters, Status
 
-router = APIRouter(prefix="/v1")
 _POLL_S: Final = 0.3
 _STREAM_S: Final = 900.0
 _BEAT_S: Final = 15.0
@@ -59,6 +60,22 @@ def actor_of(request: Request) -> str:
     return str(request.state.actor)
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuses query parameters that the address does not take: a misspelt filter would filter nothing."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        errors = [{"loc": ("query", name), "msg": _not_known(name, known)} for name in unknown]
+        raise RequestValidationError(errors)
+
+
+def _not_known(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known) or 'none'}"
+    return f"is no parameter of this address; {hint}"
+
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(known_parameters)])
 DeskIn = Annotated[Desk, Depends(desk_of)]
 ActorIn = Annotated[str, Depends(actor_of)]
 
@@ -201,7 +218,7 @@ def missed(review_id: ReviewId, new: NewMissed, desk: DeskIn, actor: ActorIn) ->
     return desk.judge(review_id, Feedback(verdict=Verdict.MISSED, missed=new, author=actor))
 
 
-@router.get("/severities", responses=documented(), summary="The severity scale", tags=["scale"])
+@router.get("/severities", responses=documented(422), summary="The severity scale", tags=["scale"])
 def severities() -> tuple[SeverityOut, ...]:
     """The four levels from low to critical, and what each means."""
     return tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from review_data.errors import ChangeError
+from review_data.errors import ChangeError, ErrorKind
 from service.changes.git import Repository
 
 _TRUNKS: Final = ("main", "master", "trunk", "develop")
@@ -75,7 +75,10 @@ def commit_name(repository: Repository, revision: str) -> str:
         return found.name
     _need_commit(repository)
     if repository.shallow and re.search(r"[~^]|^[0-9a-f]{7,64}$", revision):
-        raise ChangeError(f"{repository.where}: `{revision}` is not in this shallow clone; {_UNSHALLOW}")
+        raise ChangeError(
+            f"{repository.where}: `{revision}` is not in this shallow clone; {_UNSHALLOW}",
+            kind=ErrorKind.UNKNOWN_REVISION,
+        )
     remote = f"origin/{revision}"
     known = repository.find(f"{remote}^{{commit}}") is not None
     hint = (
@@ -83,7 +86,9 @@ def commit_name(repository: Repository, revision: str) -> str:
         if known
         else "`git branch --all` lists branches; `git fetch` gets new ones"
     )
-    raise ChangeError(f"{repository.where}: there is no revision `{revision}`; {hint}")
+    raise ChangeError(
+        f"{repository.where}: there is no revision `{revision}`; {hint}", kind=ErrorKind.UNKNOWN_REVISION
+    )
 
 
 def _need_commit(repository: Repository) -> None:
@@ -98,8 +103,10 @@ def merge_base(repository: Repository, left: str, right: str, names: tuple[str, 
         return found[0].decode()
     between = f"{repository.where}: `{names[0]}` and `{names[1]}` have no common ancestor"
     if repository.shallow:
-        raise ChangeError(f"{between} in this shallow clone; {_UNSHALLOW}")
-    raise ChangeError(f"{between}; compare them directly with `{names[0]}..{names[1]}`")
+        raise ChangeError(f"{between} in this shallow clone; {_UNSHALLOW}", kind=ErrorKind.NO_COMMON_ANCESTOR)
+    raise ChangeError(
+        f"{between}; compare them directly with `{names[0]}..{names[1]}`", kind=ErrorKind.NO_COMMON_ANCESTOR
+    )
 
 
 def parent_of(repository: Repository, commit: str) -> str:

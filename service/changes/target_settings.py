@@ -19,7 +19,8 @@ def ends_of(folder: Path, text: str) -> tuple[Repository, Comparison]:
         repository = open_repository(folder)
         return repository, range_ends(repository, text)
     except ChangeError as error:
-        raise ChangeError(f"range: {str(error).removeprefix(f'{folder}: ')}") from None
+        said = str(error).removeprefix(f"{folder}: ")
+        raise ChangeError(f"range: {said}", kind=error.kind) from None
 
 
 def target_layer(folder: Path, text: str) -> Layer:
@@ -35,6 +36,7 @@ def settings_at(repository: Repository, ends: Comparison) -> Layer:
 
     Of `A...B` that is A, not the older commit that both have in common.
     """
+    # A tree, such as the empty one before a first push, is no commit.
     target = repository.find(f"{ends.base_name}^{{commit}}")
     base = target.name if target else ends.base
     for name, table in REPOSITORY_TABLES.items():

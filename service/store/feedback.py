@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, exists, select
 from sqlalchemy.orm import Session
 
 from review_data.domain import Review
@@ -45,9 +45,9 @@ def _digest(feedback: Feedback) -> str:
 
 
 def feedback_of(session: Session, review_id: str) -> tuple[Feedback, ...]:
-    """The verdicts on one review, oldest first."""
+    """The verdicts on one review in the order first given; one that was replaced keeps its place."""
     query = select(FeedbackRow.record).where(FeedbackRow.review_id == review_id)
-    rows = session.scalars(query.order_by(FeedbackRow.created_at, FeedbackRow.id))
+    rows = session.scalars(query.order_by(FeedbackRow.id))
     return tuple(Feedback.model_validate_json(record) for record in rows)
 
 
@@ -56,11 +56,10 @@ def judged(engine: Engine) -> Iterator[JudgedReview]:
     with reading(engine) as session:
         ids = session.scalars(
             select(ReviewRow.id)
-            .join(FeedbackRow, FeedbackRow.review_id == ReviewRow.id)
-            .where(ReviewRow.result.is_not(None))
-            .distinct()
+            .where(ReviewRow.result.is_not(None), exists().where(FeedbackRow.review_id == ReviewRow.id))
+            .order_by(ReviewRow.created_at, ReviewRow.id)
         ).all()
-    for review_id in sorted(ids):
+    for review_id in ids:
         with reading(engine) as session:
             row = session.get(ReviewRow, review_id)
             if row is None or row.result is None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, exists, func, or_, s
 from sqlalchemy.orm import Session, undefer
 
 from review_data.domain import Finding, Outcome, Review
-from review_data.errors import StoreError
+from review_data.errors import ErrorKind, StoreError
 from review_data.severity import Severity
 from service.store.engine import reading, writing
 from service.store.feedback import feedback_of
@@ -31,6 +31,8 @@ _EXCERPTS = TypeAdapter(dict[str, Excerpt])
 
 class QueueFull(StoreError):
     """No more reviews are accepted until some are done; `waiting` is how many wait."""
+
+    kind = ErrorKind.QUEUE_FULL
 
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting

@@ -17,12 +17,16 @@ from service.changes.text import decode_diff
 from service.store.records import Filters
 from service.store.values import now_ms
 from ui.page import cards, charts, lists
-from ui.page.texts import Texts
+from ui.page.texts import Said, Texts
 
 _POLL_S: Final = 0.25
 _PATIENCE_S: Final = 900.0
 _PAGE: Final = 25
 _DAY_MS: Final = 86_400_000
+
+
+class FormError(UserError):
+    """What the form lacks, in the page's language."""
 
 
 class Form(NamedTuple):
@@ -43,7 +47,7 @@ def run(desk: Desk, form: Form, author: str, texts: Texts) -> Iterator[str]:
         summary = desk.submit(request_of(form, texts), author)
         yield from follow(desk, summary.id, texts)
     except (TeraziError, ValidationError) as error:
-        yield cards.note(_message(error), heading=texts.error, kind="error")
+        yield cards.refusal(_said(error, texts), texts)
 
 
 def follow(desk: Desk, review_id: str, texts: Texts) -> Iterator[str]:
@@ -77,30 +81,30 @@ def open_link(desk: Desk, review_id: str | None, texts: Texts) -> Iterator[str]:
     try:
         yield from follow(desk, review_id, texts)
     except UserError:
-        yield cards.note(texts.not_found, heading=texts.error, kind="error")
+        yield cards.refusal(Said(texts.not_found), texts)
     except TeraziError as error:
-        yield cards.note(str(error), heading=texts.error, kind="error")
+        yield cards.refusal(_said(error, texts), texts)
 
 
 def request_of(form: Form, texts: Texts) -> NewReview:
-    """The form as a request; `UserError` unless exactly one source is given."""
+    """The form as a request; `FormError` unless exactly one source is given."""
     given = [bool(form.patch.strip()), bool(form.upload), bool(form.repository and form.range.strip())]
     if sum(given) != 1:
-        raise UserError(texts.two_given if sum(given) else texts.nothing_given)
+        raise FormError(texts.two_given if sum(given) else texts.nothing_given)
     common = {"title": form.title.strip(), "backend": form.backend or None, "adapter": form.adapter or None}
     if given[2]:
         values = {"repository": form.repository, "range": form.range.strip()}
         return NewReview.model_validate(common | values)
-    patch, name = (form.patch, "") if given[0] else take(Path(form.upload or ""))
+    patch, name = (form.patch, "") if given[0] else take(Path(form.upload or ""), texts)
     return NewReview.model_validate(common | {"patch": patch, "title": common["title"] or name})
 
 
-def take(upload: Path) -> tuple[str, str]:
+def take(upload: Path, texts: Texts) -> tuple[str, str]:
     """An uploaded file's text and name; the copy that the upload left on disk is deleted."""
     try:
         return decode_diff(upload.read_bytes()) or "\n", upload.stem[:300]
-    except OSError as error:
-        raise UserError(f"the upload can't be read ({error.strerror}); upload it again") from None
+    except OSError:
+        raise FormError(texts.upload_lost) from None
     finally:
         upload.unlink(missing_ok=True)
 
@@ -113,7 +117,7 @@ def batch(
     named = [line.strip() for line in ranges.splitlines() if line.strip()]
     forms += [(line, Form("", None, repository, line, "", None, "")) for line in named]
     if not forms:
-        yield cards.note(texts.nothing_given, heading=texts.error, kind="error")
+        yield cards.refusal(Said(texts.nothing_given), texts)
         return
     rows = [_begin(desk, name, form, author, texts) for name, form in forms]
     until, shown = time.monotonic() + _PATIENCE_S, ""
@@ -132,7 +136,7 @@ def _begin(desk: Desk, name: str, form: Form, author: str, texts: Texts) -> list
     try:
         return lists.Row(name, desk.submit(request_of(form, texts), author))
     except (TeraziError, ValidationError) as error:
-        return lists.Row(name, None, _message(error))
+        return lists.Row(name, None, _said(error, texts))
 
 
 def _again(desk: Desk, row: lists.Row) -> lists.Row:
@@ -183,13 +187,15 @@ def history(
         page = desk.page(filters, _PAGE, cursor or None)
         days = desk.trend(filters, 30)
     except TeraziError as error:
-        return Listed(cards.note(str(error), heading=texts.error, kind="error"), "", "")
+        return Listed(cards.refusal(_said(error, texts), texts), "", "")
     markup = lists.history(page.items, texts) if page.items else cards.note(texts.history_empty)
     return Listed(markup, charts.trend(days, now_ms() // _DAY_MS, texts), page.next or "")
 
 
-def _message(error: TeraziError | ValidationError) -> str:
+def _said(error: TeraziError | ValidationError, texts: Texts) -> Said:
+    if isinstance(error, FormError):
+        return Said(str(error))
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+        return Said(texts.invalid, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return Said(texts.errors.get(error.kind, "") if error.kind else "", str(error))

@@ -16,18 +16,25 @@ from review_data.domain import counts as tally
 from review_data.feedback import Feedback, Verdict, latest
 from review_data.severity import DEFINITIONS, SEVERITIES, Severity
 from service.store.records import Excerpt, Status, Stored, Summary
-from ui.page.markup import code_lines, component, prose, text
-from ui.page.texts import Texts
+from ui.page.markup import both, code_lines, component, prose, text
+from ui.page.texts import Said, Texts
 
 DRAWN: Final = 300
 _SIGNS: Final = {LineKind.ADDED: "+", LineKind.REMOVED: "−", LineKind.CONTEXT: " "}
 
 
-def note(message: str, *, heading: str = "", kind: str = "empty") -> str:
-    """A message in place of a result; `kind` is empty, wait or error. The message is untrusted."""
-    role = "alert" if kind == "error" else "status"
-    head = f"<strong>{text(heading)}</strong>" if heading else ""
-    return component(f'<div class="tz-note tz-{kind}" role="{role}">{head}{prose(message)}</div>')
+def note(message: str) -> str:
+    """A message in place of a result."""
+    return component(f'<div class="tz-note tz-empty" role="status">{prose(message)}</div>')
+
+
+def refusal(said: Said, texts: Texts) -> str:
+    """Why there is no result; untrusted."""
+    english = f'<div class="tz-english" lang="en">{prose(said.english)}</div>' if said.english else ""
+    return component(
+        f'<div class="tz-note tz-error" role="alert"><strong>{escape(texts.error)}</strong>'
+        f"{prose(said.own)}{english}</div>"
+    )
 
 
 def waiting(summary: Summary, texts: Texts) -> str:
@@ -47,9 +54,7 @@ def result(stored: Stored, texts: Texts) -> str:
     """A finished review, or why there is none."""
     summary, review = stored.summary, stored.review
     if review is None:
-        if summary.status is Status.INTERRUPTED:
-            return note(texts.interrupted, heading=texts.error, kind="error")
-        return note(summary.error or texts.failed, heading=texts.error, kind="error")
+        return refusal(why(summary, texts), texts)
     every = sorted((*review.findings, *review.below), key=lambda row: -row.severity.rank)
     judged = latest(stored.feedback)
     cards = "".join(
@@ -65,6 +70,13 @@ def result(stored: Stored, texts: Texts) -> str:
         f'<ol class="tz-cards">{cards}</ol>{f"<p>{escape(more)}</p>" if more else ""}'
         f"{_skips(review.skips, texts)}{_missed(stored, texts)}</section>"
     )
+
+
+def why(summary: Summary, texts: Texts) -> Said:
+    """Why a review that ended has no result."""
+    if summary.status is Status.INTERRUPTED:
+        return Said(texts.interrupted)
+    return Said(texts.failed, summary.error or "")
 
 
 def _head(stored: Stored, review: Review, texts: Texts) -> str:
@@ -213,21 +225,22 @@ def _choice(verdict: Verdict, name: str, pressed: Verdict | None) -> str:
     )
 
 
-def _skips(skips: Iterable[Skip], texts: Texts) -> str:
-    known = list(skips)
-    failed = [skip for skip in known if skip.is_failure]
-    passed = [skip for skip in known if not skip.is_failure]
-    return _skip_list(failed, texts.not_reviewed, "failed") + _skip_list(passed, texts.skipped, "passed")
+def _skips(skips: Sequence[Skip], texts: Texts) -> str:
+    return _skip_list(skips, texts, failed=True) + _skip_list(skips, texts, failed=False)
 
 
-def _skip_list(skips: Sequence[Skip], heading: str, kind: str) -> str:
+def _skip_list(every: Sequence[Skip], texts: Texts, *, failed: bool) -> str:
+    skips = [skip for skip in every if skip.is_failure == failed]
     if not skips:
         return ""
+    heading, kind, is_open = (
+        (texts.not_reviewed, "failed", " open") if failed else (texts.skipped, "passed", "")
+    )
     rows = "".join(
-        f"<li><code>{text(skip.path)}{f':{skip.line}' if skip.line else ''}</code> {text(skip.reason)}</li>"
+        f"<li><code>{text(skip.path)}{f':{skip.line}' if skip.line else ''}</code> "
+        f"{both(Said(texts.skips.get(skip.kind, ''), skip.reason))}</li>"
         for skip in skips[:DRAWN]
     )
-    is_open = " open" if kind == "failed" else ""
     summary = escape(heading.format(n=len(skips)))
     return (
         f'<details class="tz-skips tz-{kind}"{is_open}><summary>{summary}</summary><ul>{rows}</ul></details>'

@@ -45,6 +45,8 @@ ENGLISH: Final = Texts(
     error="This can't be reviewed",
     nothing_given="Paste a patch, upload a file, or choose a repository and a range.",
     two_given="Give one of the three: a patch, a file, or a repository with a range.",
+    upload_lost="The upload can't be read any more; upload the file again.",
+    invalid="One of the fields can't be used as it is.",
     not_found="There is no review at this address; it may have been deleted after the retention time.",
     interrupted="The server was interrupted too often while it worked on this. Ask for the review again.",
     clean="Nothing found.",
@@ -122,4 +124,7 @@ ENGLISH: Final = Texts(
         "interrupted": "interrupted",
     },
     outcomes={"clean": "clean", "findings": "findings", "partial": "incomplete", "failed": "failed"},
+    # Skips and errors come with English words of their own.
+    skips={},
+    errors={},
 )

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from html import escape
 from typing import NamedTuple
 
+from review_data.domain import Outcome
 from review_data.severity import SEVERITIES
 from service.store.records import Summary
-from ui.page.cards import chip
-from ui.page.markup import component, text
-from ui.page.texts import Texts
+from ui.page.cards import chip, why
+from ui.page.markup import both, component, text
+from ui.page.texts import Said, Texts
 
 
 class Row(NamedTuple):
@@ -19,7 +20,7 @@ class Row(NamedTuple):
 
     name: str
     summary: Summary | None
-    error: str = ""
+    error: Said = Said("")
 
 
 def history(items: Iterable[Summary], texts: Texts) -> str:
@@ -33,19 +34,19 @@ def history(items: Iterable[Summary], texts: Texts) -> str:
 
 
 def batch(rows: Sequence[Row], texts: Texts) -> str:
-    """A batch's reviews, the most severe first, then by how many findings of each severity there are."""
+    """A batch's reviews, the most severe first by how many findings of each severity there are."""
     body = "".join(
         f"<tr><td>{_link(row.summary, row.name, texts) if row.summary else text(row.name)}</td>"
         f"<td>{_counts(row.summary, texts) if row.summary else ''}</td>"
-        f"<td>{_outcome(row.summary, texts) if row.summary else text(row.error)}</td></tr>"
+        f"<td>{_outcome(row.summary, texts) if row.summary else both(row.error)}</td></tr>"
         for row in sorted(rows, key=_weight)
     )
     return _list(body, (texts.title, texts.findings, texts.outcome))
 
 
 def _weight(row: Row) -> tuple[int, ...]:
-    """Sorts the most severe first; what has no result yet comes last."""
-    if row.summary is None:
+    """Sorts the most severe first; what has no result, or failed, comes last in the order given."""
+    if row.summary is None or row.summary.outcome in (None, Outcome.FAILED):
         return (1,)
     return (0, *(-row.summary.counts.get(level, 0) for level in reversed(SEVERITIES)))
 
@@ -74,7 +75,7 @@ def _outcome(summary: Summary, texts: Texts) -> str:
     if not summary.status.is_final:
         return escape(texts.statuses[summary.status])
     outcome = texts.outcomes[summary.outcome] if summary.outcome else texts.statuses[summary.status]
-    return escape(outcome) + (f" — {text(summary.error)}" if summary.error else "")
+    return both(why(summary, texts)) if summary.error else escape(outcome)
 
 
 def _when(summary: Summary) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from service.render.escape import visible, visible_lines
+from ui.page.texts import Said
 
 _LONGEST: Final = 2000
 _CODE: Final = re.compile(r"`([^`\n]+)`")
@@ -28,6 +29,14 @@ def prose(value: str) -> str:
     lines = [_CODE.sub(r"<code>\1</code>", html.escape(line)) for line in visible_lines(value)]
     blocks = "\n".join(lines).split("\n\n")
     return "".join(f"<p>{block.replace(chr(10), '<br>')}</p>" for block in blocks if block.strip())
+
+
+def both(said: Said) -> str:
+    """Both texts in one line; they are untrusted."""
+    if not said.english:
+        return text(said.own)
+    english = f'<span lang="en">{text(said.english)}</span>'
+    return f"{text(said.own.removesuffix('.'))} — {english}" if said.own else english
 
 
 def code_lines(path: str, lines: Sequence[str]) -> list[str]:

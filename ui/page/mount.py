@@ -1,12 +1,14 @@
 """Puts the page on the application: `/en/` and `/tr/`, and `/` that goes to the browser's language.
 
-Gradio is told to fetch nothing and to send nothing: no analytics, no web fonts, no Node process.
+Gradio is told to fetch nothing and to send nothing: no analytics, no web fonts, no Node process, no history
+of runs in the browser or on a hub, and no address that a hand-made call names in place of an upload or file.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
@@ -27,6 +29,7 @@ def mount_page(app: FastAPI, desk: Desk) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
+    _fetch_nothing()
     app.add_api_route("/", start, include_in_schema=False)
     app.add_api_route("/favicon.ico", icon, include_in_schema=False)
     system = ("system-ui", "sans-serif")
@@ -50,12 +53,23 @@ def mount_page(app: FastAPI, desk: Desk) -> None:
             footer_links=[],
             enable_monitoring=False,
             mcp_server=False,
+            run_history=False,
             show_error=False,
             max_file_size=desk.settings.request_limit_bytes,
             theme=theme,
             css=style,
             head=f"<script>{script}</script>",
         )
+
+
+def _fetch_nothing() -> None:
+    """Shuts the library by which Gradio fetches addresses, and asks a public service who they are."""
+    import safehttpx
+
+    async def refuse(*_: object, **__: object) -> NoReturn:
+        raise ValueError("this server fetches nothing")
+
+    safehttpx.get = safehttpx.async_validate_url = refuse
 
 
 def start(request: Request) -> RedirectResponse:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from review_data.domain import Record
+from typing import NamedTuple
+
+from review_data.domain import Record, SkipKind
+from review_data.errors import ErrorKind
 from review_data.severity import Severity
 
 
@@ -41,6 +44,8 @@ class Texts(Record):
     error: str
     nothing_given: str
     two_given: str
+    upload_lost: str
+    invalid: str
     not_found: str
     interrupted: str
     clean: str
@@ -112,3 +117,12 @@ class Texts(Record):
     card: str
     statuses: dict[str, str]
     outcomes: dict[str, str]
+    skips: dict[SkipKind, str]
+    errors: dict[ErrorKind, str]
+
+
+class Said(NamedTuple):
+    """Words in the page's language, and the English ones of an error or a tool; either may be empty."""
+
+    own: str
+    english: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from review_data.domain import SkipKind
+from review_data.errors import ErrorKind
 from review_data.severity import Severity
 from ui.page.texts import Texts
 
@@ -45,6 +47,8 @@ TURKISH: Final = Texts(
     error="Bu incelenemiyor",
     nothing_given="Bir yama yapıştırın, dosya yükleyin ya da depo ve aralık seçin.",
     two_given="Üçünden birini verin: yama, dosya ya da aralığıyla bir depo.",
+    upload_lost="Yüklenen dosya artık okunamıyor; dosyayı yeniden yükleyin.",
+    invalid="Alanlardan biri bu haliyle kullanılamıyor.",
     not_found="Bu adreste inceleme yok; saklama süresi dolduğu için silinmiş olabilir.",
     interrupted="Sunucu bu inceleme sırasında çok kez kesildi. İncelemeyi yeniden isteyin.",
     clean="Bulgu yok.",
@@ -122,4 +126,34 @@ TURKISH: Final = Texts(
         "interrupted": "kesildi",
     },
     outcomes={"clean": "temiz", "findings": "bulgular", "partial": "eksik", "failed": "başarısız"},
+    skips={
+        SkipKind.BINARY: "ikili dosya",
+        SkipKind.GENERATED: "üretilmiş dosya",
+        SkipKind.VENDORED: "üçüncü taraf kodu",
+        SkipKind.LOCK_FILE: "kilit dosyası",
+        SkipKind.MINIFIED: "küçültülmüş kod",
+        SkipKind.SUBMODULE: "alt modül",
+        SkipKind.SYMLINK: "simgesel bağ",
+        SkipKind.IGNORED: "ayarlarla kapsam dışı bırakılmış",
+        SkipKind.NO_TEXT_CHANGE: "metni değişmemiş",
+        SkipKind.TOO_LARGE: "çok büyük",
+        SkipKind.UNDECODABLE: "metin olarak okunamadı",
+        SkipKind.BACKEND_ERROR: "arka uç hatası",
+        SkipKind.UNPARSABLE_REPLY: "modelin yanıtı anlaşılamadı",
+        SkipKind.UNANCHORED: "bildirilen satır farkta yok",
+        SkipKind.DEADLINE: "süre yetmedi",
+    },
+    errors={
+        ErrorKind.EMPTY_PATCH: "Yama boş. `git diff BASE HEAD` ile bir tane üretin.",
+        ErrorKind.NOT_A_DIFF: "Bu bir yama değil: hiçbir dosyanın farkı yok. `git diff` ile bir tane üretin.",
+        ErrorKind.COMBINED_DIFF: "Bu, bir birleştirmenin bileşik farkı. `git diff BASE HEAD` ile üretin.",
+        ErrorKind.PATCH_SERIES: "Aynı dosya birden çok kez değişiyor: bu bir yama dizisi. Yamaları tek tek "
+        "ya da toplamlarını (`git diff BASE HEAD`) inceleyin.",
+        ErrorKind.BAD_RANGE: "Aralık iki ucuyla yazılmalı: A..B ya da A...B.",
+        ErrorKind.UNKNOWN_REVISION: "Aralıktaki bir ad sunucunun deposunda yok: yanlış yazılmış ya da henüz "
+        "sunucuya gelmemiş olabilir.",
+        ErrorKind.NO_COMMON_ANCESTOR: "Aralığın iki ucunun ortak atası yok; A..B ile doğrudan karşılaştırın.",
+        ErrorKind.ADAPTER_NOT_TAKEN: "Seçilen arka uç, adıyla uyarlayıcı kabul etmiyor; alanı boş bırakın.",
+        ErrorKind.QUEUE_FULL: "Sıra dolu; biraz sonra yeniden deneyin.",
+    },
 )
