@@ -83,7 +83,7 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None
         with path.open("wb") as stream:
             stream.writelines(parts)
         return
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # a link to itself is no error yet, as it is to resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -164,6 +164,20 @@ def test_a_registry_that_was_meddled_with_is_named(place: Path, capsys: pytest.C
     assert "promoted.json: can't be read" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("damage", [b"{", b"\xff", b"[]"])
+def test_one_unreadable_manifest_hides_no_other_adapter(
+    place: Path, capsys: pytest.CaptureFixture[str], damage: bytes
+) -> None:
+    """The others are listed, standard error names the file, and the exit code is the user's error."""
+    folder, _ = registry.find(place, "poor")
+    (folder / "manifest.json").write_bytes(damage)
+    assert main(["adapters", "list", "--registry", str(place)]) == 2
+    printed = capsys.readouterr()
+    assert [line.split("@")[0].strip() for line in printed.out.splitlines()] == ["good"]
+    assert f"{folder / 'manifest.json'}: can't be read as a manifest" in printed.err
+    assert len(printed.err.splitlines()) == 1
+
+
 def test_a_manifest_cannot_act_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters in a foreign adapter's papers are written out."""
     folder, at = adapter(tmp_path / "runs", "good", 55), ["--registry", str(tmp_path / "registry")]

@@ -279,6 +279,19 @@ def test_an_export_from_a_database_that_is_not_there_overwrites_nothing(
     assert not store.exists()
 
 
+def test_an_export_into_a_link_to_itself_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was called a bug."""
+    from ui.cli.main import main
+
+    store, loop = tmp_path / "store.db", tmp_path / "loop"
+    loop.symlink_to("loop")
+    assert main(["token", "create", "ada", "--store", str(store)]) == 0
+    assert main(["feedback", "export", "--output", str(loop), "--store", str(store)]) == 2
+    assert f"{loop}: can't be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["markdown", "sarif", "json", "gitlab", "rdjson", "text"])
 def test_a_review_is_downloaded_as_a_document(client: httpx.Client, store: Path, kind: str) -> None:
     """Every format comes as an attachment and names the finding."""

@@ -376,6 +376,28 @@ def test_a_review_of_the_page_is_not_readable_without_a_token(public: Served, fo
             assert client.get(f"/v1/reviews/{review_id}{place}").status_code == 401
 
 
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+def test_a_name_gets_a_new_token_when_its_old_one_has_ended(
+    public: Served, folder: Path, capsys: pytest.CaptureFixture[str], end: str
+) -> None:
+    """`create` takes the name again and opens the door with the new text alone."""
+    from ui.cli.main import main
+
+    store = ["--store", str(folder / "public.db")]
+    old = made(folder, end, lifetime_ms=None if end == "revoked" else -1)
+    if end == "revoked":
+        assert main(["token", "create", end, *store]) == 2
+        assert f"`terazi token revoke {end}` ends it" in capsys.readouterr().err
+        assert main(["token", "revoke", end, *store]) == 0
+    capsys.readouterr()
+    assert main(["token", "create", end, *store]) == 0
+    new = capsys.readouterr().out.strip()
+    with public.client() as client:
+        for text, status in ((old, 401), (new, 200)):
+            headers = {"Authorization": f"Bearer {text}"}
+            assert client.get("/v1/reviews", headers=headers).status_code == status
+
+
 def test_tokens_are_managed_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`create` prints the token once, `list` names it and its state, `revoke` ends it; mistakes are 2."""
     from ui.cli.main import main
@@ -392,6 +414,6 @@ def test_tokens_are_managed_on_the_command_line(folder: Path, capsys: pytest.Cap
     assert text not in listed
     assert [line.split("\t")[:2] for line in listed.splitlines()] == [["alan", "valid"], ["grace", "revoked"]]
     assert main(["token", "revoke", "nobody", *store]) == 2
-    assert main(["token", "create", "grace", *store]) == 2
+    assert main(["token", "create", "alan", *store]) == 2
     assert main(["token", "create", "late", "--days", "99999999", *store]) == 2
     assert main(["token", "list", *store]) == 0

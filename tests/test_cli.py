@@ -118,3 +118,51 @@ def test_output_that_cannot_be_written_is_no_bug_and_no_verdict(
     assert words in done.stderr
     assert "bug in Terazi" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SEVERITY = "evaluate severity --data {absent}"
+CODEGEN = "evaluate codegen --benchmark humaneval --problems {absent} --samples {absent}"
+EXPLANATIONS = "evaluate explanations --data {absent} --first {absent} --second {absent} --judge-model m"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("review --patch {absent} --output {loop}", "--output: {loop} can't be written"),
+        ("rate --comments {absent} --output {loop}", "--output: {loop} can't be written"),
+        ("rate --comments {absent} --output {long}", "--output: {long} can't be written"),
+        (SEVERITY + " --report {loop}", "--report: {loop} is no folder"),
+        (SEVERITY + " --learning-curve {file}", "--learning-curve: {file} is no folder"),
+        (SEVERITY + " --learning-curve {new} --base {absent}", "base {absent} is neither a folder nor"),
+        (CODEGEN + " --out {file}", "--out: {file} is no folder"),
+        (CODEGEN + " --out {file}/deeper", "--out: {file} is no folder"),
+        (CODEGEN + " --k 0", "--k 0: Input should be greater than or equal to 1"),
+        (EXPLANATIONS + " --judge-endpoint http://127.0.0.1:9 --out {file}", "--out: {file} is no folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, option: str
+) -> None:
+    """The option is named before so much as the data is looked at: here it is not even there."""
+    places = {name: tmp_path / name for name in ("absent", "file", "loop", "new")}
+    places["long"] = tmp_path / ("x" * 300)
+    places["file"].write_text("")
+    places["loop"].symlink_to("loop")
+    assert main([word.format(**places) for word in command.split()]) == 2
+    assert option.format(**places) in capsys.readouterr().err
+    assert not places["new"].exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("review --patch -", "standard input: is closed or a terminal; pipe a patch in"),
+        ("hook run", "hook run: is called by git with the pushed refs"),
+    ],
+)
+def test_a_closed_standard_input_is_named(command: str, words: str) -> None:
+    """Nothing can come from it: the caller's mistake, not a bug."""
+    program = f"{sys.executable} -c 'from ui.cli.main import run; run()'"
+    done = subprocess.run(["sh", "-c", f"{program} {command} <&-"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr

@@ -121,6 +121,25 @@ def test_serve_prints_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["vllm", "serve", "base", "--adapter", "rater=/no/such/folder"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["base", "--port", "0"], "'--port'"),
+        (["base", "--port", "70000"], "'--port'"),
+        (["base", "--context", "-5"], "'--context'"),
+        ([""], "MODEL: is empty"),
+    ],
+)
+def test_serve_prints_no_command_that_cannot_work(
+    capsys: pytest.CaptureFixture[str], given: list[str], words: str
+) -> None:
+    """A port that there is not, a negative context, a base without a name: exit code 2, no command."""
+    assert main(["vllm", "serve", *given]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+
+
 def test_serve_looks_where_terazi_adapters_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

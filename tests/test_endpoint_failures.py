@@ -19,7 +19,16 @@ from service.review import ReviewOptions, exit_code, review
 from service.settings import Settings
 from tests.support.changes import change_of, file_of
 from tests.support.pushes import BAD_LINE, Site
-from tests.support.servers import MODELS, Answer, Asked, Server, chat_server, says, serving
+from tests.support.servers import (
+    MODELS,
+    Answer,
+    Asked,
+    Server,
+    chat_server,
+    dripping_server,
+    says,
+    serving,
+)
 from tests.support.vllm import free_port
 from ui.cli.main import main
 
@@ -188,6 +197,33 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         text = reason(reviewed(server.url, endpoint_timeout_s=0.2))
         ended.set()
     assert "gave no answer in 0.2 s 2 times" in text
+
+
+def test_a_server_that_drips_its_headers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The time-out is for the request as a whole: each byte in time kept it going for ever."""
+    monkeypatch.setenv("TERAZI_ENDPOINT_TIMEOUT_S", "0.3")
+    with dripping_server() as url:
+        assert main(["endpoint", "check", "--endpoint", url]) == 3
+        assert "gave no answer in 0.3 s 2 times" in reason(reviewed(url, endpoint_timeout_s=0.3))
+    assert "gave no answer in 0.3 s 2 times" in capsys.readouterr().out
+
+
+def test_a_request_that_was_given_up_leaves_room_for_the_next() -> None:
+    """With one connection, what comes after a timeout is answered on a new one."""
+    ended = threading.Event()
+
+    def slow_at_first(_: Asked) -> Answer:
+        if len(server.chats()) == 1:
+            ended.wait(20)
+        return says(EMPTY)
+
+    with chat_server(slow_at_first) as server:
+        result = reviewed(server.url, endpoint_timeout_s=0.5, endpoint_concurrency=1)
+        ended.set()
+    assert result.outcome is Outcome.CLEAN
+    assert len(server.chats()) == 2
 
 
 def test_a_dead_server_is_not_tried_again_for_every_chunk() -> None:

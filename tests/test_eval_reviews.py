@@ -227,3 +227,15 @@ def test_the_command_line_scores_the_embedded_reviewer(
     assert main(args) == 0
     assert "| shown | found | missed | false |" in capsys.readouterr().out
     assert main(["evaluate", "review", "--data", str(path), "--judge-model", "x"]) == 2
+
+
+def test_a_second_reviewer_that_is_none_is_refused_before_the_first_begins(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistyped backend was found only after the first had reviewed everything; here it can't even begin."""
+    monkeypatch.setenv("TERAZI_ENDPOINT", "http://127.0.0.1:9/v1")
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"id": "one", "diff": DIFF, "findings": []}) + "\n")
+    args = ["evaluate", "review", "--data", str(path), "--backend", "endpoint", "--against", "embeded"]
+    assert main(args) == 2
+    assert "embeded" in capsys.readouterr().err

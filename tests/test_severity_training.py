@@ -321,9 +321,22 @@ def test_the_default_base_is_the_packaged_one() -> None:
     assert (resolve_base(TrainConfig()) / "model.safetensors").is_file()
 
 
-def test_a_wrong_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("--method=magic", "--method magic"),
+        ("--learning-rate=inf", "--learning-rate inf"),
+        ("--seeds=1,1", "--seeds 1,1: a seed twice is the same run twice"),
+        ("--seeds=0", "--seeds 0: "),  # the number that the last passes go by
+        (f"--seeds={10**20}", f"--seeds {10**20}: "),
+        ("--frozen-layers=3", "has 2 layers; lower --frozen-layers (3)"),
+    ],
+)
+def test_a_wrong_option_is_named(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, words: str
+) -> None:
     """An impossible value ends with exit code 2 and names the option."""
-    assert main(["train", "severity", "--out", str(tmp_path), "--method", "magic"]) == 2
-    assert "--method magic" in capsys.readouterr().err
-    assert main(["train", "severity", "--out", str(tmp_path), "--learning-rate", "inf"]) == 2
-    assert "--learning-rate inf" in capsys.readouterr().err
+    folder = tmp_path / "run"
+    assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, given]) == 2
+    assert words in capsys.readouterr().err
+    assert not folder.exists()

@@ -28,6 +28,7 @@ from finetune.llm.run_folder import (
 from finetune.llm.train import Trained, train
 from review_data.errors import UserError
 from tests.support.training import SHORT, finished, prepared, sums, tiny_base
+from ui.cli.main import main
 
 __all__ = ["finished", "sums", "tiny_base"]
 pytestmark = pytest.mark.train
@@ -149,18 +150,27 @@ def test_a_full_disk_ends_with_one_message_and_leaves_no_half_checkpoint(
         (lambda place: (place / "checkpoint-99").mkdir(), "checkpoint-12"),
         (lambda place: (place / "checkpoint-12" / "optimizer.pt").unlink(), "checkpoint-8"),
         (lambda place: (place / "checkpoint-12" / MARKER).unlink(), "checkpoint-8"),
+        (lambda place: (place / "checkpoint-12" / "rng_state.pth").unlink(), "checkpoint-8"),
         (lambda place: (place / "checkpoint-12" / "optimizer.pt").write_bytes(b"half"), "checkpoint-8"),
         (
             lambda place: (place / "checkpoint-12" / "adapter_model.safetensors").write_bytes(b""),
             "checkpoint-8",
         ),
     ],
-    ids=["whole", "empty folder", "no optimizer", "no marker", "torn optimizer", "empty weights"],
+    ids=[
+        "whole",
+        "empty folder",
+        "no optimizer",
+        "no marker",
+        "no random state",
+        "torn optimizer",
+        "empty weights",
+    ],
 )
 def test_only_a_whole_checkpoint_is_resumed_from(
     broken: Path, damage: Callable[[Path], object], expected: str
 ) -> None:
-    """A missing optimizer, an empty folder, a torn file or no marker: the checkpoint before it is taken."""
+    """Any sealed file missing or torn, an empty folder or no marker: the checkpoint before it is taken."""
     facts = read_facts(broken)
     assert facts is not None
     for name in ("checkpoint-8", "checkpoint-12"):
@@ -171,6 +181,21 @@ def test_only_a_whole_checkpoint_is_resumed_from(
     found = last_whole(broken / "stage-1", facts.hash)
     assert found is not None
     assert found.name == expected
+
+
+def test_a_choice_that_cannot_be_read_says_what_to_do(
+    finished: Trained, tiny_base: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was called a bug. Once the file is removed, the run chooses again, and the same."""
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    written = folder / "stage-1" / "choice.json"
+    written.write_text("{")
+    changes = [part for change in SHORT for part in ("--set", change)]
+    given = ["--out", str(folder), "--base", str(tiny_base), "--data", str(sums)]
+    assert main(["train", "codegen", *given, *changes, "--resume"]) == 2
+    assert f"{written}: can't be read" in capsys.readouterr().err
+    written.unlink()
+    assert train(prepared(tiny_base, sums), folder, resume=True).choices == finished.choices
 
 
 def test_a_checkpoint_of_another_run_is_not_taken(broken: Path) -> None:

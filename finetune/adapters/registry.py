@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -70,10 +70,31 @@ def check_weights(folder: Path, manifest: Manifest) -> None:
         raise UserError(f"{folder}: the weights are not those of its manifest; train the adapter again")
 
 
+class Listing(NamedTuple):
+    """What a registry holds: the manifests by name and date, and what is wrong with the others."""
+
+    manifests: tuple[Manifest, ...]
+    unreadable: tuple[UserError, ...]
+
+
+def listing(registry: Path) -> Listing:
+    """All manifests; one that can't be read, or lies in another's place, takes none of the others along."""
+    found, unreadable = [], []
+    for path in sorted(registry.glob(f"*/*/{MANIFEST}")):
+        try:
+            found.append(_in_its_place(path.parent))
+        except UserError as error:
+            unreadable.append(error)
+    found.sort(key=lambda manifest: (manifest.name, manifest.created))
+    return Listing(tuple(found), tuple(unreadable))
+
+
 def every(registry: Path) -> tuple[Manifest, ...]:
-    """All manifests, by name and date; `UserError` for one that can't be read or lies in another's place."""
-    found = [_in_its_place(path.parent) for path in registry.glob(f"*/*/{MANIFEST}")]
-    return tuple(sorted(found, key=lambda manifest: (manifest.name, manifest.created)))
+    """All manifests, by name and date; the first `UserError` when not all of them can be read."""
+    found = listing(registry)
+    if found.unreadable:
+        raise found.unreadable[0]
+    return found.manifests
 
 
 def _in_its_place(folder: Path) -> Manifest:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from finetune.adapters.manifest import WEIGHTS
 from finetune.llm.base import BaseId
 from finetune.llm.hardware import Machine, Plan
 from finetune.recipes import Recipe
@@ -33,7 +34,6 @@ from review_data.jsonl import write_atomically
 
 _LOCK: Final = ".lock"
 MARKER: Final = "complete.json"
-NEEDED: Final = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
 
 
@@ -135,8 +135,11 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def is_whole(checkpoint: Path, run: str, needed: tuple[str, ...] = NEEDED) -> bool:
-    """Whether the checkpoint belongs to the run and all `needed` files are there as they were written."""
+def is_whole(checkpoint: Path, run: str, needed: tuple[str, ...] | None = None) -> bool:
+    """Whether the checkpoint belongs to the run, and what is there of its files is as it was sealed.
+
+    `needed` must be there; without it, all that was sealed.
+    """
     try:
         marker = Marker.model_validate_json((checkpoint / MARKER).read_bytes())
     except (OSError, ValidationError):
@@ -144,7 +147,7 @@ def is_whole(checkpoint: Path, run: str, needed: tuple[str, ...] = NEEDED) -> bo
     if marker.run != run or marker.step != step_of(checkpoint):
         return False
     present = {name: digest for name, digest in marker.files.items() if (checkpoint / name).is_file()}
-    return set(needed) <= set(present) and all(
+    return present.keys() >= set(marker.files if needed is None else needed) and all(
         file_hash(checkpoint / name) == digest for name, digest in present.items()
     )
 
@@ -156,7 +159,7 @@ def last_whole(folder: Path, run: str) -> Path | None:
 
 def usable(folder: Path, run: str) -> tuple[Path, ...]:
     """The checkpoints whose weights are whole, by step (their optimiser may have been removed)."""
-    return tuple(path for path in checkpoints(folder) if is_whole(path, run, ("adapter_model.safetensors",)))
+    return tuple(path for path in checkpoints(folder) if is_whole(path, run, WEIGHTS))
 
 
 def remove_after(folder: Path, step: int) -> None:

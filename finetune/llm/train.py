@@ -13,6 +13,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from finetune.llm.base import quietly
 from finetune.llm.choose import Choice, choose
 from finetune.llm.prepare import Prepared, StageRows
@@ -32,7 +34,7 @@ from finetune.llm.run_folder import (
 from finetune.llm.trainer import build, open_model
 from finetune.llm.watch import Watch, as_callback
 from review_data.domain import Record
-from review_data.errors import UserError
+from review_data.errors import UserError, first_line
 from review_data.jsonl import write_atomically
 
 
@@ -108,7 +110,7 @@ def _stage(prepared: Prepared, folder: Path, number: int, start: Path | None, fi
     place = folder / f"stage-{number}"
     written = place / "choice.json"
     if written.exists():
-        return Choice.model_validate_json(written.read_bytes())
+        return _read_choice(written)
     place.mkdir(parents=True, exist_ok=True)
     model = open_model(facts.recipe, facts.plan, start)
     _run_trainer(prepared, folder, number, model, rows, first)
@@ -116,7 +118,17 @@ def _stage(prepared: Prepared, folder: Path, number: int, start: Path | None, fi
         choice = choose(prepared, rows, place, model)
         write_atomically(written, choice.model_dump_json(indent=2) + "\n")
     _wait_for(written)
-    return Choice.model_validate_json(written.read_bytes())
+    return _read_choice(written)
+
+
+def _read_choice(path: Path) -> Choice:
+    try:
+        return Choice.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise UserError(
+            f"{path}: can't be read ({first_line(error)}); remove it and go on with --resume, which chooses "
+            "again among the checkpoints"
+        ) from None
 
 
 def _wait_for(path: Path) -> None:
@@ -173,11 +185,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
             raise
         whole = [path.name for place in folder.glob("stage-*") for path in checkpoints(place)]
         raise UserError(
-            f"run folder {folder}: can't be written any more ({type(error).__name__}: {_short(error)}); free "
-            "space and "
-            f"go on with --resume" + (f" (checkpoints: {', '.join(whole)})" if whole else "")
+            f"run folder {folder}: can't be written any more ({type(error).__name__}: "
+            f"{first_line(error, 160)}); free space and go on with --resume"
+            + (f" (checkpoints: {', '.join(whole)})" if whole else "")
         ) from error
-
-
-def _short(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:160]

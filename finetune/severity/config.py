@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from review_data.domain import Record
 
@@ -82,8 +82,15 @@ class TrainConfig(Record):
     """Which packaged data is trained on."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Share of the training records that is used; a smaller share is part of every larger one."""
-    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    seeds: tuple[Annotated[int, Field(gt=POLISH, lt=2**63)], ...] = Field(default=(1,), min_length=1)
     """One run per seed; their weights are averaged into the model."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed twice is the same run twice; name others")
+        return seeds
 
     def digest(self) -> str:
         """SHA-256 (hex) of what one seed's training depends on: not the other seeds, nor what comes after."""

@@ -40,10 +40,11 @@ def resolve_base(config: TrainConfig) -> Path:
     return folder
 
 
-def check_window(config: TrainConfig, folder: Path) -> None:
-    """`UserError` when the base takes fewer tokens than training or service want to show it."""
+def check_size(config: TrainConfig, folder: Path) -> None:
+    """`UserError` when the base takes fewer tokens than asked for, or has fewer layers than frozen."""
     try:
-        window = json.loads((folder / "config.json").read_bytes()).get("max_position_embeddings")
+        facts = json.loads((folder / "config.json").read_bytes())
+        window, layers = facts.get("max_position_embeddings"), facts.get("num_hidden_layers")
     except (ValueError, AttributeError):
         raise UserError(
             f"base {config.base}: {folder / 'config.json'} is no model's configuration; fetch it again"
@@ -52,6 +53,10 @@ def check_window(config: TrainConfig, folder: Path) -> None:
         raise UserError(
             f"base {config.base} takes {window} tokens at most; lower --max-tokens or --served-tokens "
             f"({config.max_tokens} and {config.served_tokens})"
+        )
+    if layers is not None and layers < config.frozen_layers:
+        raise UserError(
+            f"base {config.base} has {layers} layers; lower --frozen-layers ({config.frozen_layers})"
         )
 
 

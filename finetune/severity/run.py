@@ -139,7 +139,7 @@ def _train(
 def prepare(config: TrainConfig) -> training.Data:
     """Base, tokenizer and examples; `UserError` when the base is missing or not the expected one."""
     base = network.resolve_base(config)
-    network.check_window(config, base)
+    network.check_size(config, base)
     parts = validation_parts()
     return training.Data(
         base=base,

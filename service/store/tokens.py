@@ -36,16 +36,24 @@ class Token(Record):
 
 
 def create(engine: Engine, name: str, *, lifetime_ms: int | None) -> str:
-    """A new token's text, shown this once; `SettingsError` for a name that is taken or not allowed."""
+    """A new token's text, shown this once; it takes the place of a revoked or expired one of that name.
+
+    `SettingsError` for a name that has a valid token, or is not allowed.
+    """
     if not _NAME.fullmatch(name):
         raise SettingsError(f"name: `{name}` is not allowed; use up to 64 letters, digits, `. _ @ -`")
     text = PREFIX + secrets.token_urlsafe(32)
     now = now_ms()
     with writing(engine) as session:
-        if session.get(TokenRow, name) is not None:
-            raise SettingsError(f"name: there is a token `{name}` already; revoke it or choose another name")
+        known = session.get(TokenRow, name)
+        if known is not None and _record(known).is_valid(now):
+            raise SettingsError(
+                f"name: there is a valid token `{name}` already; `terazi token revoke {name}` ends it, or "
+                "choose another name"
+            )
         expires = None if lifetime_ms is None else now + lifetime_ms
-        session.add(TokenRow(name=name, digest=digest(text), created_at=now, expires_at=expires))
+        row = TokenRow(name=name, digest=digest(text), created_at=now, expires_at=expires, revoked_at=None)
+        session.merge(row)
     return text
 
 

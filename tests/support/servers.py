@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
@@ -99,6 +100,32 @@ def chat_server(reply: Callable[[Asked], Answer | None]) -> Iterator[Server]:
 def says(text: str, finish: str = "stop") -> Answer:
     """A well-formed chat completion with that text."""
     return Answer(body={"choices": [{"message": {"content": text}, "finish_reason": finish}]})
+
+
+@contextlib.contextmanager
+def dripping_server() -> Iterator[str]:
+    """The URL of a server that sends a header of 400 bytes, one every 50 ms, and then nothing more."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nx-drops: ")
+            for _ in range(400):
+                time.sleep(0.05)
+                client.sendall(b".")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=drip, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
 
 
 class Gate:

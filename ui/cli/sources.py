@@ -85,8 +85,9 @@ def patch_source(patch: str) -> Path | bytes:
     """The path, or what comes in on standard input for `-`."""
     if patch != "-":
         return Path(patch)
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise ChangeError(
-            "standard input: is a terminal; pipe a patch in, as in `git diff | terazi review --patch -`"
+            "standard input: is closed or a terminal; pipe a patch in, as in `git diff | terazi review "
+            "--patch -`"
         )
     return sys.stdin.buffer.read()

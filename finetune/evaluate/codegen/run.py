@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -49,7 +49,7 @@ class Options(Record):
     adapters: tuple[str, ...] = ()
     checkpoints: str = ""
     n: int = Field(1, ge=1)
-    k: tuple[int, ...] = (1,)
+    k: tuple[Annotated[int, Field(ge=1)], ...] = (1,)
     temperature: float = Field(0.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(4096, ge=1)

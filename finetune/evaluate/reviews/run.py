@@ -50,11 +50,9 @@ def evaluate_reviews(
     if not rows:
         raise DataError("holds no merge requests", file=path)
     reviewer = open_reviewer(settings)
+    second = open_reviewer(other_settings(settings, against)) if against else None
     reviews = review_all(rows, reviewer, on_progress)
-    other = None
-    if against:
-        second = open_reviewer(other_settings(settings, against))
-        other = (against, review_all(rows, second, on_progress))
+    other = (against, review_all(rows, second, on_progress)) if second else None
     return report(
         reviewer.name,
         str(path),

@@ -74,7 +74,9 @@ def vllm_program() -> list[str]:
 
 
 def command_line(program: Sequence[str], serving: Serving, machine: Machine) -> list[str]:
-    """The whole command. `UserError` names an adapter that can't be served."""
+    """The whole command. `UserError` names an adapter, or a base, that can't be served."""
+    if not serving.model.strip():
+        raise UserError("MODEL: is empty; is a variable not set? Name a folder or a hub id")
     command = [*program, serving.model, "--host", "127.0.0.1", "--port", str(serving.port)]
     if serving.served_name:
         command += ["--served-model-name", serving.served_name]

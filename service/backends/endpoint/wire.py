@@ -1,5 +1,8 @@
 """Requests to the server: one connection pool, retries, limits, and messages that say what went wrong.
 
+They run on an event loop in a thread of its own, because only there can a request be given up wherever it
+stands: a time-out of the socket starts anew with every byte that a slow server sends.
+
 Retried with exponential back-off and full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"):
 429 and 5xx, honouring Retry-After (RFC 9110, 10.2.3), failed connections, and once a timeout. A server that
 failed every attempt is left alone for some seconds, so that a dead one does not hold up a whole review. The
@@ -8,6 +11,7 @@ key is never part of a message. Redirects are not followed: they could lead to a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import threading
@@ -15,6 +19,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -59,13 +64,14 @@ class Wire:
         self.address, self.timeout_s = address, timeout_s
         self._key = key
         self._down_until, self._down_why = 0.0, ""
-        self._client = httpx.Client(
+        self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             follow_redirects=False,
             trust_env=not address.is_loopback,
         )
-        weakref.finalize(self, self._client.close)
+        self._loop = _loop()
+        weakref.finalize(self, _close, self._client, self._loop).atexit = False
         self._slots = threading.BoundedSemaphore(concurrency)
 
     def get(self, url: str, *, attempts: int = ATTEMPTS) -> dict[str, Any]:
@@ -83,10 +89,6 @@ class Wire:
     def post_text(self, url: str, body: Mapping[str, object]) -> str:
         """The text that answers `body`."""
         return self._ask("POST", url, body).decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """Ends every connection; requests in flight fail, and the server stops working on them."""
-        self._client.close()
 
     def _ask(
         self, method: str, url: str, body: Mapping[str, object] | None, attempts: int = ATTEMPTS
@@ -107,48 +109,53 @@ class Wire:
 
     def _attempt(self, method: str, url: str, body: Mapping[str, object] | None) -> bytes:
         limit_s = self.timeout_s if body is not None else min(self.timeout_s, LOOK_TIMEOUT_S)
-        timeout = httpx.Timeout(limit_s, connect=min(limit_s, CONNECT_TIMEOUT_S), pool=None)
+        exchange = self._exchange(method, url, body, limit_s)
         try:
-            with self._client.stream(method, url, json=body, timeout=timeout) as response:
-                content = self._read(response, time.monotonic() + limit_s)
-                if response.status_code in _RETRIED:
-                    raise _TryAgain(
-                        f"answered {response.status_code}{self._words(content)}",
-                        wait_s=retry_after(response.headers.get("retry-after")),
-                    )
-                if not response.is_success:
-                    raise self._refused(response, content)
-                return content
+            response, content = asyncio.run_coroutine_threadsafe(exchange, self._loop).result()
         except httpx.ConnectError as error:
             if "CERTIFICATE" in str(error).upper():
                 raise BackendError(
                     f"{self.address.url} has a certificate that can't be verified ({error}); correct it, or "
                     "name your own authority's file in SSL_CERT_FILE"
                 ) from None
-            raise _TryAgain(f"can't be reached ({error})", lost=True) from None
-        except httpx.TimeoutException:
+            raise _TryAgain(f"can't be reached ({_root(error)})", lost=True) from None
+        except (TimeoutError, httpx.TimeoutException):
             raise _TryAgain(f"gave no answer in {limit_s:g} s", late=True) from None
         except httpx.TransportError as error:
-            raise _TryAgain(f"broke the connection off ({error})", lost=True) from None
+            raise _TryAgain(f"broke the connection off ({_root(error)})", lost=True) from None
         except httpx.DecodingError as error:
             raise BackendError(
                 f"{self.address.url} sent an answer that can't be unpacked ({error}); check the server and "
                 "what stands before it"
             ) from None
-        except RuntimeError as error:  # httpx's word for a client that was closed
-            raise BackendError(f"{self.address.url} was given up: {error}") from None
+        if response.status_code in _RETRIED:
+            raise _TryAgain(
+                f"answered {response.status_code}{self._words(content)}",
+                wait_s=retry_after(response.headers.get("retry-after")),
+            )
+        if not response.is_success:
+            raise self._refused(response, content)
+        return content
 
-    def _read(self, response: httpx.Response, until: float) -> bytes:
+    async def _exchange(
+        self, method: str, url: str, body: Mapping[str, object] | None, limit_s: float
+    ) -> tuple[httpx.Response, bytes]:
+        timeout = httpx.Timeout(None, connect=min(limit_s, CONNECT_TIMEOUT_S))
+        async with (
+            asyncio.timeout(limit_s),
+            self._client.stream(method, url, json=body, timeout=timeout) as response,
+        ):
+            return response, await self._read(response)
+
+    async def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()
-        for part in response.iter_bytes():
+        async for part in response.aiter_bytes():
             content += part
             if len(content) > REPLY_LIMIT:
                 raise BackendError(
                     f"{self.address.url} sent more than {REPLY_LIMIT:,} bytes for one reply; is it the "
                     "server you mean?"
                 )
-            if time.monotonic() > until:
-                raise httpx.ReadTimeout("the reply as a whole took too long")
         return bytes(content)
 
     def _refused(self, response: httpx.Response, content: bytes) -> Refused:
@@ -204,6 +211,24 @@ class Wire:
     def _pause(self, attempt: int, wait_s: float | None) -> float:
         backoff: float = min(8.0, BACKOFF_S * 2 ** (attempt - 1)) * random.random()
         return backoff if wait_s is None else wait_s + backoff
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="requests", daemon=True).start()
+    return loop
+
+
+def _close(client: httpx.AsyncClient, loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the operating system said, beneath the libraries' words for it."""
+    while (beneath := error.__cause__ or error.__context__) is not None:
+        error = beneath
+    return error
 
 
 def retry_after(value: str | None, now: float | None = None) -> float | None:

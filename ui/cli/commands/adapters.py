@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from finetune.adapters import compare as comparing
 from finetune.adapters import registry as registry_files
 from finetune.adapters.card import card
+from review_data.errors import UserError
 from service.render.escape import visible
 
 app = typer.Typer(no_args_is_help=True)
@@ -25,14 +27,21 @@ def group() -> None:
 
 
 @app.command("list")
-def list_adapters(registry: Registry = None) -> None:
-    """List all adapters, newest last; a star marks the promoted ones."""
+def list_adapters(registry: Registry = None) -> int:
+    """List all adapters, newest last; a star marks the promoted ones.
+
+    Exit codes: 0 all are listed, 2 the papers of one can't be read.
+    """
     place = _place(registry)
     promoted = {one.adapter for one in registry_files.promotions(place).values()}
-    for manifest in registry_files.every(place):
+    found = registry_files.listing(place)
+    for manifest in found.manifests:
         figures = ", ".join(f"{score.name} {score.value:.3f}" for score in manifest.scores) or "no scores"
         star = "*" if manifest.id in promoted else " "
         print(visible(f"{star} {manifest.id:<32} {manifest.task:<8} {manifest.base.name}  {figures}"))
+    for error in found.unreadable:
+        print(visible(f"terazi: {error}"), file=sys.stderr)
+    return UserError.exit_code if found.unreadable else 0
 
 
 @app.command()

@@ -15,6 +15,7 @@ from finetune.evaluate.codegen.report import to_html, to_json, to_markdown, writ
 from finetune.evaluate.codegen.run import CodegenReport, Options, evaluate
 from review_data.errors import UserError
 from service.settings import resolve
+from ui.cli.outputs import check_folder
 from ui.cli.progress import progress
 
 
@@ -65,8 +66,10 @@ def command(
 ) -> None:
     """Score code generation by running the answers: pass@k, intervals, outcomes, paired comparisons."""
     options = make_options(ctx.params)
+    written = options.out is not None or options.samples is None
+    check_folder("--out", options.folder() if written else None)
     report = run(options)
-    if options.out is not None or options.samples is None:
+    if written:
         write_report(options.folder(), report)
     print(PRINTED[format](report), end="")
 

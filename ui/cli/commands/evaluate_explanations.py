@@ -15,6 +15,7 @@ from finetune.evaluate.explanations.judge import judge_pairs
 from finetune.evaluate.explanations.pairs import read_pairs
 from finetune.evaluate.explanations.report import to_json, to_markdown
 from finetune.statistics import require_extra
+from ui.cli.outputs import check_folder
 from ui.cli.progress import progress
 
 
@@ -51,6 +52,7 @@ def command(
 def run(params: dict[str, Any]) -> ExplanationReport:
     """Judges with a progress bar on a terminal."""
     require_extra()
+    check_folder("--out", params["out"])
     pairs = read_pairs(params["data"], params["first"], params["second"], params["human"])
     client = Client(params["judge_endpoint"])
     with progress("Judging") as on_progress:

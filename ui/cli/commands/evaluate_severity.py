@@ -18,7 +18,8 @@ from finetune.evaluate.severity import (
     open_rater_named,
 )
 from finetune.evaluate.severity_report import to_json, to_markdown, unrated_lines, write_report
-from review_data.errors import UserError
+from finetune.severity.config import BASE_HUB_ID, TrainConfig
+from ui.cli.outputs import check_folder
 from ui.cli.progress import progress
 
 
@@ -43,7 +44,7 @@ def command(
             "--learning-curve", help="Train on 25 to 100% of the data into this folder, score each."
         ),
     ] = None,
-    base: Annotated[str, typer.Option(help="The learning curve's encoder: hub id or folder.")] = "",
+    base: Annotated[str, typer.Option(help="The learning curve's encoder: hub id or folder.")] = BASE_HUB_ID,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TEXT,
 ) -> int:
@@ -51,7 +52,9 @@ def command(
 
     Exit codes: 0 every row is rated, 2 a wrong call, 3 a row has no rating.
     """
-    check_report(report)
+    check_folder("--report", report)
+    if curve is not None:
+        check_curve(curve, base)
     found, predictions = run(data, rater, against, seed)
     if curve is not None:
         found = found.model_copy(update={"learning_curve": run_curve(data, curve, base, seed)})
@@ -69,13 +72,14 @@ def say_unrated(report: SeverityReport) -> int:
     return 3 if lines else 0
 
 
-def check_report(report: Path | None) -> None:
-    """Refuses a place that can't be a folder before anything is rated."""
-    if report is None:
-        return
-    there = next(place for place in (report.absolute(), *report.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UserError(f"--report: {there} is a file; name a folder, which is made if it is not there")
+def check_curve(folder: Path, base: str) -> None:
+    """Refuses what the trainings would refuse after the rating: packages, base or folder that are missing."""
+    from finetune.severity.network import resolve_base
+    from ui.cli.commands.train_severity import require_extra
+
+    require_extra()
+    resolve_base(TrainConfig(base=base))
+    check_folder("--learning-curve", folder)
 
 
 def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[SeverityReport, list[Prediction]]:
@@ -90,10 +94,6 @@ def run(data: Path, rater: str, against: str | None, seed: int) -> tuple[Severit
 def run_curve(data: Path, folder: Path, base: str, seed: int) -> tuple[CurvePoint, ...]:
     """Trains and scores the learning curve with a progress bar on a terminal."""
     from finetune.evaluate.learning_curve import learning_curve
-    from finetune.severity.config import TrainConfig
-    from ui.cli.commands.train_severity import require_extra
 
-    require_extra()
-    config = TrainConfig(base=base) if base else TrainConfig()
     with progress("Training") as on_progress:
-        return learning_curve(data, folder, config, seed=seed, on_progress=on_progress)
+        return learning_curve(data, folder, TrainConfig(base=base), seed=seed, on_progress=on_progress)

@@ -72,7 +72,7 @@ def read_updates(pre_commit: bool) -> tuple[Update, ...]:
     """What is pushed, from where git or pre-commit says it."""
     if pre_commit:
         return from_pre_commit(os.environ)
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise UserError("hook run: is called by git with the pushed refs; `terazi review` reviews by hand")
     return parse_updates(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"))
 

@@ -15,6 +15,7 @@ from service.ports import Change, Reviewer
 from service.render import FORMATS, render, summary
 from service.render.view import Screen
 from service.settings import Settings, resolve
+from ui.cli.outputs import check_file
 from ui.cli.progress import progress
 from ui.cli.sources import open_source
 
@@ -73,8 +74,8 @@ def check_output(format: str, output: Path | None) -> None:
     """Refuses an unknown format or an unwritable place before any work is done."""
     if format not in FORMATS:
         raise UserError(f"--format: there is no format `{format}`; choose one of {', '.join(FORMATS)}")
-    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
-        raise UserError(f"--output: {output} can't be written; name a file in a folder that exists")
+    if output is not None:
+        check_file("--output", output)
 
 
 def run(change: Change, reviewer: Reviewer, settings: Settings) -> Review:

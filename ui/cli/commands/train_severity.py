@@ -83,7 +83,8 @@ def make_config(params: dict[str, object]) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise SettingsError(f"--{option} {first['input']}: {first['msg']}") from None
+        given = ",".join(first["input"]) if isinstance(first["input"], tuple) else first["input"]
+        raise SettingsError(f"--{option} {given}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def train_text(config: TrainConfig, out: Path, *, resume: bool, with_test: bool) -> str:

@@ -32,8 +32,8 @@ def serve(
         list[str] | None, typer.Option(help="NAME=FOLDER, or a name in the registry of `terazi adapters`.")
     ] = None,
     name: Annotated[str, typer.Option(help="The name that clients ask for.")] = "",
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8000,
-    context: Annotated[int, typer.Option(help="Tokens for prompt and reply together.")] = 16384,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8000,
+    context: Annotated[int, typer.Option(min=1, help="Tokens for prompt and reply together.")] = 16384,
     registry: Annotated[
         Path | None, typer.Option(envvar="TERAZI_ADAPTERS", help="The folder of `terazi adapters`.")
     ] = None,
