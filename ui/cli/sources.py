@@ -85,9 +85,11 @@ def patch_source(patch: str) -> Path | bytes:
     """The path, or what comes in on standard input for `-`."""
     if patch != "-":
         return Path(patch)
+    return standard_input("pipe a patch in, as in `git diff | terazi review --patch -`")
+
+
+def standard_input(otherwise: str) -> bytes:
+    """What is piped in; `ChangeError` says what to do instead where nothing can be."""
     if sys.stdin is None or sys.stdin.isatty():
-        raise ChangeError(
-            "standard input: is closed or a terminal; pipe a patch in, as in `git diff | terazi review "
-            "--patch -`"
-        )
+        raise ChangeError(f"standard input: is closed or a terminal; {otherwise}")
     return sys.stdin.buffer.read()

@@ -22,7 +22,9 @@ from service.batch.spread import in_processes, in_threads
 from service.batch.tasks import RowsFile, Task, Tasks, history, patch_task
 from service.batch.totals import Totals, to_markdown
 from service.settings import Settings, resolve
+from ui.cli.outputs import check_file
 from ui.cli.progress import progress
+from ui.cli.sources import standard_input
 
 # Other files are patches.
 ROWS = (".jsonl", ".ndjson")
@@ -102,18 +104,19 @@ def run(options: Mapping[str, Any]) -> Totals:
 
 def check_places(options: Mapping[str, Any]) -> None:
     """Refuses places that can't be written, or that hold what is to be reviewed, before any work is done."""
-    output = options["output"]
-    for flag in ("output", "report"):
-        path: Path | None = options[flag]
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise UserError(f"--{flag}: {path} can't be written; name a file in a folder that exists")
+    output, report = options["output"], options["report"]
     if output is None and options["resume"]:
         raise UserError("--resume goes on with a file; name it with --output")
-    if output is not None and output.exists():
-        if not output.is_file():
-            raise UserError(f"--output: {output} is no file; leave it out to print the results")
-        if any(Path(name).exists() and output.samefile(name) for name in options["sources"] or ()):
-            raise UserError(f"--output: {output} holds what is to be reviewed; choose another file")
+    taken = [os.path.realpath(name) for name in options["sources"] or ()]
+    for flag, place in (("--output", output), ("--report", report)):
+        if place is None:
+            continue
+        check_file(flag, place)
+        if os.path.realpath(place) in taken:
+            raise UserError(f"{flag}: {place} is read or written by this call already; choose another file")
+        taken.append(os.path.realpath(place))
+    if output is not None and output.exists() and not output.is_file():
+        raise UserError(f"--output: {output} is no file; leave it out to print the results")
 
 
 def sources_of(names: Sequence[str], commits: str | None, repo: Path) -> list[Iterable[Task]]:
@@ -131,7 +134,8 @@ def sources_of(names: Sequence[str], commits: str | None, repo: Path) -> list[It
 def source_of(name: str, repo: Path) -> Iterable[Task]:
     """The rows of a .jsonl file, of a pipe or of standard input; any other file is a patch."""
     if name == "-":
-        return RowsFile(Path("standard input"), repo, sys.stdin.buffer.read())
+        rows = standard_input("pipe rows in, as in `terazi batch - < rows.jsonl`")
+        return RowsFile(Path("standard input"), repo, rows)
     path = Path(name)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the patches in it, as in {path}/*.patch")
