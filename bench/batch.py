@@ -4,8 +4,8 @@
     python bench/batch.py --ray        # ... and on a Ray cluster that is started for it
     python bench/batch.py --runs 3
 
-`terazi review` is called for the first forty and counted per merge request. Runs alternate; medians and ratios
-are printed. Of the largest process the peak memory is given.
+`terazi review` is called for the first forty and counted per merge request. Runs alternate; medians and
+ratios are printed. Of the largest process the peak memory is given.
 """
 
 from __future__ import annotations

@@ -144,6 +144,8 @@ def test_what_can_not_be_reviewed_is_a_failed_result_and_the_rest_goes_on(
     [
         ('{"id": 1}\n', "rows.jsonl:1: Value error, names no change; give one of `patch`"),
         ('{"patch": "x", "range": "a..b"}\n', "has `patch` and `range`"),
+        ('{"range": "main..."}\n', "`main...` lacks a revision"),
+        ('{"commit": " "}\n', "` ` lacks a revision"),
         ('{"patch": "x"}\n{"patch": 3}\n', "rows.jsonl:2, field `patch`"),
         ('{"patch": "x"\n', "rows.jsonl:1: Invalid JSON"),
         ('{"id": 1, "patch": "x"}\n\n{"id": "1", "patch": "x"}\n', "rows.jsonl:3: the id `1` is that of"),
@@ -170,7 +172,8 @@ def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.Capt
         (tmp_path,): "is a folder",
         (tmp_path / "none.patch",): "there is no such file",
         (tmp_path / "none.jsonl",): "can't be read",
-        ("--history", ""): "--history: is empty",
+        ("--history", ""): "--history: `` lacks a revision",
+        ("--history", "main.."): "--history: `main..` lacks a revision",
         (rows, "--resume"): "name it with --output",
         (rows, "--output", rows): "is read or written by this call already",
         (rows, "--output", tmp_path / "o", "--report", tmp_path / "o"): "--report: ",

@@ -7,6 +7,7 @@ when their turn comes, so that a long file takes little memory.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -43,6 +44,13 @@ class Task(Row):
     @classmethod
     def _number(cls, value: object) -> object:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("range", "commit")
+    @classmethod
+    def _nothing_unset(cls, text: str | None) -> str | None:
+        if text is not None and not all(side.strip() for side in re.split(r"\.{2,3}", text)):
+            raise ValueError(f"`{text}` lacks a revision; is a variable not set?")
+        return text
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -120,8 +128,10 @@ def patch_task(path: Path, repository: Path) -> Task:
 def history(folder: Path, text: str) -> list[Task]:
     """The commits of `A..B`, or of a branch, on the way of first parents, oldest first.
 
-    A merge is what it brought, so that each commit of a trunk is a merge request. `ChangeError` for none.
+    A merge is what it brought, so that each commit of a trunk is a merge request. `UserError` for none.
     """
+    if not all(side.strip() for side in re.split(r"\.{2,3}", text)):
+        raise UserError(f"--history: `{text}` lacks a revision; is a variable not set? Write it as A..B")
     repository = open_repository(folder)
     if ".." in text:
         ends = range_ends(repository, text)

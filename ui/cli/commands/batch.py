@@ -123,8 +123,6 @@ def sources_of(names: Sequence[str], commits: str | None, repo: Path) -> list[It
     """What the arguments name, in their order, then the history."""
     found = [source_of(name, repo) for name in names]
     if commits is not None:
-        if not commits.strip():
-            raise UserError("--history: is empty; is a variable not set? Name a range such as v1.0..main")
         found.append(history(repo, commits.strip()))
     if not found:
         raise UserError("nothing to review is named; give files of rows or patches, or --history RANGE")
