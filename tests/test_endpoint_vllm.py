@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from review_data.domain import Issue, Outcome, Rating, Side
 from review_data.prompts import find_messages, render_file
+from review_data.unified import to_diff
 from service.backends.asking import PLACEHOLDER, Form, Question
 from service.backends.catalog import open_reviewer
 from service.backends.endpoint import wire
@@ -25,6 +27,7 @@ from tests.support.changes import change_of, file_of, issue_on
 from tests.support.scripted import WordFinder
 from tests.support.servers import Gate
 from tests.support.vllm import VllmServer
+from ui.cli.main import main
 
 pytestmark = [pytest.mark.vllm, pytest.mark.usefixtures("_own_cache")]
 
@@ -134,6 +137,25 @@ def test_found_by_rules_and_rated_by_the_endpoint(vllm_server: VllmServer) -> No
     assert result.provenance.adapter == "lenient"
     assert result.provenance.rater == "endpoint:lenient"
     assert result.provenance.prompt_version
+
+
+def test_a_batch_asks_the_endpoint_about_many_merge_requests_at_once(
+    vllm_server: VllmServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row is rated by the served adapter; without the server no row looks clean."""
+    rows = tmp_path / "rows.jsonl"
+    diff = to_diff((FILE,))
+    rows.write_text("".join(json.dumps({"id": number, "patch": diff}) + "\n" for number in range(12)))
+    served = ("--endpoint", vllm_server.url, "--adapter", "strict")
+    ways = ("--finders", "embedded", "--rater", "endpoint", "--threshold", "low")
+    assert main(["batch", str(rows), *ways, *served]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["id"] for row in found] == [str(number) for number in range(12)]
+    assert {row["review"]["provenance"]["rater"] for row in found} == {"endpoint:strict"}
+    assert {len(row["review"]["findings"]) for row in found} == {len(found[0]["review"]["findings"])} != {0}
+    assert main(["batch", str(rows), *ways, "--endpoint", "http://127.0.0.1:9/v1"]) == 3
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(row["exit_code"], row["review"]["outcome"]) for row in found} == {(3, "partial")}
 
 
 class _ShuttingFinder:
