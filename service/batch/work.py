@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,17 +62,30 @@ class Worker:
     def __init__(self, flags: Mapping[str, object]) -> None:
         self._flags = dict(flags)
         self._reviewers = Reviewers()
+        self._settings = cache(lambda folder: resolve(self._flags, folder=folder).settings)
 
     def work(self, task: Task, kept: str = "") -> Result | None:
         """The task's result; None when its key is `kept`, of a result that is there already."""
         try:
-            opened = open_task(task, self._flags)
+            opened = self._open(task)
             key = _key(task, opened)
             return None if key == kept else self._review(task, opened, key)
         except TeraziError as error:
             return failed(task.id, str(error).removeprefix("standard input: "), error.exit_code)
         except Exception as error:
             return failed(task.id, f"internal error: {type(error).__name__}: {error}")
+
+    def _open(self, task: Task) -> Opened:
+        """A patch has the settings of its repository's folder, anything else those of the commit that it is
+        compared with, so that a change can't mute its own review."""
+        folder = task.repository or Path()
+        if task.range is None and task.commit is None:
+            return _open_patch(task, folder, self._settings(folder))
+        repository = _repository(folder)
+        ends = _ends(repository, task)
+        settings = resolve(self._flags, repository=settings_at(repository, ends)).settings
+        content = f"{ends.base}..{ends.head}"
+        return Opened(settings, content, lambda: compare(repository, ends, settings.ignore))
 
     def _review(self, task: Task, opened: Opened, key: str) -> Result:
         settings, change = opened.settings, opened.read()
@@ -90,23 +103,10 @@ def failed(name: str, error: str, code: int = 3) -> Result:
     return Result(id=name, exit_code=code, error=mask(error))
 
 
-def open_task(task: Task, flags: Mapping[str, object]) -> Opened:
-    """Finds what a task names. A patch has the settings of its repository's folder, anything else those of
-    the commit it is compared with, so that a change can't mute its own review."""
-    folder = task.repository or Path()
-    if task.range is None and task.commit is None:
-        return _open_patch(task, folder, flags)
-    repository = _repository(folder)
-    ends = _ends(repository, task)
-    settings = resolve(flags, repository=settings_at(repository, ends)).settings
-    return Opened(settings, f"{ends.base}..{ends.head}", lambda: compare(repository, ends, settings.ignore))
-
-
-def _open_patch(task: Task, folder: Path, flags: Mapping[str, object]) -> Opened:
+def _open_patch(task: Task, folder: Path, settings: Settings) -> Opened:
     data = (task.patch or "").encode("utf-8", "replace")
     if task.patch_file is not None:
         data, _ = read_patch(task.patch_file)
-    settings = resolve(flags, folder=folder).settings
     head = task.patch_file.name if task.patch_file else "patch"
 
     def read() -> Change:

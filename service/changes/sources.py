@@ -173,11 +173,11 @@ def read_patch(path: Path) -> tuple[bytes, str]:
 
 def _repository_of(parsed: ParsedDiff, repo_path: Path | str | None) -> Repository | None:
     """The repository at `repo_path` when it holds one of the patch's blobs, so is the patch's own."""
-    if repo_path is None:
+    names = [name for blobs in parsed.blobs for name in (blobs.old, blobs.new) if name.strip("0")]
+    if repo_path is None or not names:
         return None
     try:
         repository = open_repository(repo_path)
     except ChangeError:
         return None
-    names = (name for blobs in parsed.blobs for name in (blobs.old, blobs.new) if name.strip("0"))
     return repository if any(repository.find(name, limit=0) for name in names) else None

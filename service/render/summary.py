@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -17,6 +18,7 @@ TOOL: Final = "Terazi"
 NOT_REVIEWED: Final = "terazi/not-reviewed"
 
 
+@cache
 def tool_version() -> str:
     """The installed version, "0" when Terazi runs from a source tree that is not installed."""
     try:
