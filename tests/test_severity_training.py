@@ -106,6 +106,24 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(base: Path, finished: Path, 
     assert digests[0] == digests[1]
 
 
+def test_resuming_a_finished_run_scores_the_test_split_and_mends_the_model(
+    base: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is done twice, but what is missing is made: test scores, or a model that was damaged."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    again = ["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--resume"]
+    model = folder / "model" / "model.onnx"
+    whole, before = model.read_bytes(), model.stat().st_mtime_ns
+    assert main(again) == 0
+    assert model.stat().st_mtime_ns == before
+    model.write_bytes(whole[:1000])
+    assert main([*again, "--with-test"]) == 0
+    assert model.read_bytes() == whole
+    assert set(read_manifest(folder / "model").scores) == {"validation", "test"}
+    capsys.readouterr()
+
+
 def test_training_changes_the_adapter_and_the_head_but_not_the_base(base: Path) -> None:
     """After some steps the base's weights are the same bits, the adapter's and the head's are not."""
     config = TrainConfig.model_validate({"base": str(base), **OPTIONS})
@@ -196,7 +214,7 @@ def test_a_base_with_a_shorter_window_is_refused_before_training(
 
 
 def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -> None:
-    """Four models on nested shares, scored, in the report's three forms; a second call resumes."""
+    """Four models on nested shares, scored, in the report's three forms; a second call trains nothing."""
     config = TrainConfig.model_validate({"base": str(base), **OPTIONS, "epochs": 1})
     data, folder = TEACHER_FOLDER / "comments.validation.jsonl", tmp_path / "curve"
     points = learning_curve(data, folder, config)
@@ -215,7 +233,9 @@ def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -
         for share in (0.25, 0.5)
     )
     assert quarter < half
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("model/*")}
     assert learning_curve(data, folder, config) == points
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("model/*")} == written
     report, predictions = evaluate_severity(data, EmbeddedRater(folder / "share-100" / "model"))
     report = report.model_copy(update={"learning_curve": points})
     write_report(tmp_path / "report", report, predictions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from finetune.severity.checkpoint import Epoch
 from finetune.severity.config import POLISH, Method, TrainConfig
@@ -17,6 +17,7 @@ from service.backends.embedded.severity_model import Manifest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LAST_PICTURE: Final = "reliability.png"
 Titles = dict[str, str]
 PART_TITLES: Titles = {
     "merge_requests": "merge requests",
@@ -49,7 +50,7 @@ def write_pictures(
     """`curves.png` (loss and kappa per epoch), `confusion.png` and `reliability.png` (a panel per part)."""
     _save(folder / "curves.png", 2, lambda axes: _curves(axes, epochs))
     _save(folder / "confusion.png", len(scores), lambda axes: _confusions(axes, scores))
-    _save(folder / "reliability.png", len(rated), lambda axes: _reliabilities(axes, rated))
+    _save(folder / LAST_PICTURE, len(rated), lambda axes: _reliabilities(axes, rated))
 
 
 def model_card(manifest: Manifest) -> str:

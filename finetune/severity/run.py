@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,7 +101,21 @@ def train(
     data = prepare(config)
     with locked(folder):
         record = open_run(config, data, folder, resume)
+        finished = _finished(folder, len(data.train))
+        if finished is not None and (not with_test or "test" in finished.figures):
+            return finished
         return _train(config, data, record, folder, with_test, on_progress)
+
+
+def _finished(folder: Path, examples: int) -> Outcome | None:
+    """What a run that wrote everything came to: its last picture is there, and its model has scores."""
+    if not (folder / report.LAST_PICTURE).exists():
+        return None
+    with suppress(UserError):  # a damaged model is made again
+        model = SeverityModel.load(folder / "model").manifest
+        if model.scores:
+            return Outcome(model.scores, (model.model_extra or {})["parity"], examples)
+    return None
 
 
 def _train(
