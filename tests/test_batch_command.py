@@ -175,6 +175,7 @@ def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.Capt
     calls: dict[tuple[str | Path, ...], str] = {
         (): "nothing to review is named",
         (tmp_path,): "is a folder",
+        ("/dev/null",): "/dev/null: is a device",
         (tmp_path / "none.patch",): "there is no such file",
         (tmp_path / "none.jsonl",): "can't be read",
         ("--history", ""): "--history: `` lacks a revision",
@@ -305,13 +306,13 @@ def test_a_failed_review_says_why_and_in_the_order_of_the_rows(
 ) -> None:
     """A server that is not there, or a device for a patch, is told of; nothing sounds as if it were clean."""
     good = ({"id": f"m{number}", "patch": patch("a.py", CLEAN)} for number in range(3))
-    place = write_rows(tmp_path / "rows.jsonl", *good, {"id": "device", "patch_file": "/dev/zero"})
+    place = write_rows(tmp_path / "rows.jsonl", *good, {"id": "device", "patch_file": "/dev/null"})
     report = tmp_path / "report.md"
     code, found, said = batch(capsys, place, "--report", report, *NO_SERVER)
     assert (code, [row["exit_code"] for row in found]) == (3, [3, 3, 3, 2])
     assert "No findings in what was reviewed." in said
     assert "m0: a.py: endpoint failed: http://127.0.0.1:9/v1 can't be reached" in said
-    assert "device: /dev/zero: is a device" in said
+    assert "device: /dev/null: is a device" in said
     told = [line.split("`")[1] for line in report.read_text().splitlines() if line.startswith("- ")]
     assert told == ["m0", "m1", "m2", "device"]
     assert "can't be reached" in report.read_text()

@@ -139,6 +139,8 @@ def source_of(name: str, repo: Path) -> Iterable[Task]:
     path = Path(name)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the patches in it, as in {path}/*.patch")
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{path}: is a device; name a file, or `-` for standard input")
     if path.exists() and not path.is_file():
         return RowsFile(path, repo, path.read_bytes())
     return RowsFile(path, repo) if path.suffix in ROWS else (patch_task(path, repo),)
