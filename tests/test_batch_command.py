@@ -146,6 +146,10 @@ def test_what_can_not_be_reviewed_is_a_failed_result_and_the_rest_goes_on(
         ('{"patch": "x", "range": "a..b"}\n', "has `patch` and `range`"),
         ('{"range": "main..."}\n', "`main...` lacks a revision"),
         ('{"commit": " "}\n', "` ` lacks a revision"),
+        ('{"range": "HEAD"}\n', "`HEAD` is no range; write A..B"),
+        ('{"patch": "x", "diff": "y"}\n', "has `patch` and `diff`"),
+        ('{"patch_file": "a\\u0000"}\n', "rows.jsonl:1, field `patch_file`: Value error, holds a NUL"),
+        ('{"id": "' + 6000 * "x" + '", "patch": "x"}\n', "should have at most 5000 characters"),
         ('{"patch": "x"}\n{"patch": 3}\n', "rows.jsonl:2, field `patch`"),
         ('{"patch": "x"\n', "rows.jsonl:1: Invalid JSON"),
         ('{"id": 1, "patch": "x"}\n\n{"id": "1", "patch": "x"}\n', "rows.jsonl:3: the id `1` is that of"),
@@ -167,9 +171,11 @@ def test_a_malformed_row_is_refused_before_any_work(
 
 def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing named, folders, unset variables, outputs that would destroy something."""
+    (tmp_path / "r.part").write_text(patch("a.py", CLEAN))
     calls: dict[tuple[str | Path, ...], str] = {
         (): "nothing to review is named",
         (tmp_path,): "is a folder",
+        ("/dev/null",): "/dev/null: is a device",
         (tmp_path / "none.patch",): "there is no such file",
         (tmp_path / "none.jsonl",): "can't be read",
         ("--history", ""): "--history: `` lacks a revision",
@@ -180,6 +186,9 @@ def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.Capt
         (rows, "--output", "/dev/null"): "is no file",
         (rows, "--output", tmp_path / "no" / "out"): "can't be written",
         (rows, "--report", tmp_path): "--report",
+        (rows, "--output", tmp_path / "o", "--report", tmp_path / "o.part"): "--report: ",
+        (tmp_path / "r.part", "--output", tmp_path / "r", "--resume"): "--output: ",
+        (rows, "--jobs", "99999999999"): "less than or equal to 10000",
         (rows, "--backend", "none"): "there is no backend `none`",
     }
     for call, words in calls.items():
@@ -257,12 +266,14 @@ def test_a_report_tells_people_what_is_worst(tmp_path: Path, capsys: pytest.Capt
         tmp_path / "rows.jsonl",
         {"id": "calm", "patch": patch("a.py", CLEAN)},
         {"id": "a|b", "title": "<b>Run</b> | it", "patch": patch("b.py", SHELL)},
+        {"id": "c\\\\|d", "patch": patch("c.py", SHELL)},
         {"id": "empty", "patch": ""},
     )
     report = tmp_path / "report.md"
     assert batch(capsys, place, "--report", report)[0] == 3
     text = report.read_text()
     assert "| `a\\|b` | &lt;b&gt;Run&lt;/b&gt; \\| it | 1 |" in text
+    assert "| `c\\\\\\|d` |  | 1 |" in text
     assert "| security |" in text
     assert "- `empty`: is empty" in text
     assert "calm" not in text
@@ -285,6 +296,170 @@ def test_a_process_that_dies_costs_at_most_its_own_row(tmp_path: Path) -> None:
     said = process.communicate(timeout=120)[1].decode()
     assert (process.returncode, "30 with findings" in said) == (0, True), said
     assert len(output.read_bytes().splitlines()) == 30
+
+
+NO_SERVER = ("--backend", "endpoint", "--endpoint", "http://127.0.0.1:9/v1")
+
+
+def test_a_failed_review_says_why_and_in_the_order_of_the_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that is not there, or a device for a patch, is told of; nothing sounds as if it were clean."""
+    good = ({"id": f"m{number}", "patch": patch("a.py", CLEAN)} for number in range(3))
+    place = write_rows(tmp_path / "rows.jsonl", *good, {"id": "device", "patch_file": "/dev/null"})
+    report = tmp_path / "report.md"
+    code, found, said = batch(capsys, place, "--report", report, *NO_SERVER)
+    assert (code, [row["exit_code"] for row in found]) == (3, [3, 3, 3, 2])
+    assert "No findings in what was reviewed." in said
+    assert "m0: a.py: endpoint failed: http://127.0.0.1:9/v1 can't be reached" in said
+    assert "device: /dev/null: is a device" in said
+    told = [line.split("`")[1] for line in report.read_text().splitlines() if line.startswith("- ")]
+    assert told == ["m0", "m1", "m2", "device"]
+    assert "can't be reached" in report.read_text()
+
+
+def test_results_are_ascii_whatever_the_names_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signs that act on a terminal, or that an encoding lacks, are escaped; names need not be UTF-8."""
+    odd = tmp_path / os.fsdecode(b"odd\xff.patch")
+    odd.write_text(patch("a.py", CLEAN))
+    place = write_rows(tmp_path / "rows.jsonl", {"id": "\x9b\u202e\U0001f600", "patch": ""})
+    assert main(["batch", str(odd), str(place), *NO_SERVER]) == 3
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    ids = [json.loads(line)["id"] for line in printed.splitlines()]
+    assert ids == [f"{tmp_path}/odd\\udcff.patch", "\x9b\u202e\U0001f600"]
+
+
+def test_secrets_in_names_are_masked_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ids, errors and messages keep a token's public prefix alone."""
+    token = f"ghp_{'aB3dE6gH9' * 4}"
+    rows = [{"id": token, "patch": ""}, {"id": "file", "patch_file": f"{token}.patch"}]
+    place, report = write_rows(tmp_path / f"{token}.jsonl", *rows, {"patch": ""}), tmp_path / "report.md"
+    code, found, said = batch(capsys, place, "--report", report, *NO_SERVER)
+    assert (code, found[0]["id"]) == (3, "ghp_****")
+    assert token not in f"{found}{said}{report.read_text()}"
+    code, _, said = batch(capsys, write_rows(place, rows[0], rows[0]))
+    assert (code, "the id `ghp_****` is that of" in said, token in said) == (2, True, False)
+
+
+def test_rows_that_are_not_text_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line is that which holds the wrong byte."""
+    place = tmp_path / "rows.jsonl"
+    place.write_bytes(b'{"patch": "x"}\n{"patch": "\xe9"}\n')
+    code, found, said = batch(capsys, place)
+    assert (code, found) == (2, [])
+    assert "rows.jsonl:2: is not UTF-8 text" in said
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_rows_that_change_under_way_are_no_clean_end(output: bool, tmp_path: Path) -> None:
+    """A row that is there no more when its turn comes stops the batch, and what was reviewed is kept."""
+    trap = tmp_path / "trap"
+    os.mkfifo(trap)  # whoever opens it to write knows that the first row is under way
+    rest = [{"id": number, "patch": patch("a.py", CLEAN), "more": "." * 9000} for number in range(64)]
+    place = write_rows(tmp_path / "rows.jsonl", {"id": "trap", "patch_file": str(trap)}, *rest)
+    into = ("-o", str(tmp_path / "out.jsonl")) if output else ()
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), *NO_SERVER, "--jobs", "1", *into]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with trap.open("w") as writing:
+        write_rows(place, {"id": "trap", "patch": "x"}, *rest[:-1])
+        writing.write(patch("b.py", CLEAN))
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 2, said
+    assert "rows.jsonl:64: the rows are not those that were checked" in said
+    assert ("go on with --resume" in said) is output
+    assert (tmp_path / "out.jsonl.part").exists() is output
+
+
+def test_a_reader_or_a_disk_that_fails_is_never_a_gate(tmp_path: Path) -> None:
+    """Exit code 1 is the gate's alone: a closed pipe is 141, an error stream that is full is 3."""
+    place = write_rows(tmp_path / "rows.jsonl", *({"id": number, "patch": "x" * 20} for number in range(200)))
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), *NO_SERVER]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=120) == 141
+    with Path("/dev/full").open("wb") as full:
+        assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False).returncode == 3
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fitted is kept, and the message says how to go on."""
+    place = write_rows(
+        tmp_path / "rows.jsonl",
+        *({"id": number, "patch": patch(f"f{number}.py", CLEAN)} for number in range(12)),
+    )
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    command = f"ulimit -f 4; exec {sys.executable} -m ui.cli.main batch {place} -o {output} --jobs 1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    assert (run.returncode, b"go on with --resume" in run.stderr) == (3, True), run.stderr
+    kept = part.read_bytes().splitlines(keepends=True)[:-1]
+    assert kept
+    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
+    found = output.read_bytes().splitlines(keepends=True)
+    assert [json.loads(line)["id"] for line in found] == [str(number) for number in range(12)]
+    assert set(kept) <= set(found)
+
+
+def test_an_edited_result_is_reviewed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kept line that has no review, or none that can be counted, passes for nothing."""
+    names = ("null", "outcome", "failed", "severity")
+    place = write_rows(
+        tmp_path / "rows.jsonl", *({"id": name, "patch": patch("a.py", SHELL)} for name in names)
+    )
+    output = tmp_path / "out.jsonl"
+    assert batch(capsys, place, "-o", output, "--jobs", "1")[0] == 0
+    whole = [json.loads(line) for line in output.read_text().splitlines()]
+    edited = json.loads(json.dumps(whole))
+    edited[0]["review"] = None
+    edited[1]["review"]["outcome"] = "fine"
+    edited[2]["review"]["outcome"] = "failed"
+    edited[3]["review"]["findings"][0]["severity"] = 3
+    write_rows(output, *edited)
+    code, _, said = batch(capsys, place, "-o", output, "--resume", "--jobs", "1")
+    assert (code, "4 with findings" in said) == (0, True), said
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["review"]["findings"] for row in found] == [row["review"]["findings"] for row in whole]
+
+
+def test_only_a_file_of_its_own_holds_the_results_under_way(
+    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link or a pipe in the place of FILE.part is refused, and what a link points to stays as it was."""
+    other = tmp_path / "other"
+    other.write_text("mine\n")
+    (tmp_path / "a.part").symlink_to(other)
+    os.mkfifo(tmp_path / "b.part")
+    for name, words in {"a": "it is a link", "b": "is in the way and no file"}.items():
+        code, _, said = batch(capsys, rows, "-o", tmp_path / name, "--resume")
+        assert (code, words in said) == (2, True), said
+    assert other.read_text() == "mine\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_place_that_can_not_be_written_is_found_before_any_work(
+    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report is not lost at the end for want of a permission."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    for flag in ("--output", "--report"):
+        code, found, said = batch(capsys, rows, flag, folder / "new")
+        assert (code, found, f"{flag}: " in said) == (2, [], True)
+
+
+def test_ctrl_c_while_the_processes_start_is_one_line(tmp_path: Path, rows: Path) -> None:
+    """The processes say nothing of their own, and no file is named that holds nothing."""
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "-o", str(tmp_path / "out.jsonl")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    while not children_of(process.pid):
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert (process.returncode, said) == (130, b"terazi: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["mrs.jsonl"]
 
 
 def test_a_row_that_kills_its_process_again_is_a_failed_result(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
@@ -58,7 +59,7 @@ class Output:
     def add(self, result: Result) -> None:
         """Writes a result through to the disk."""
         start = self._part.seek(0, os.SEEK_END)
-        self._part.write(line := result.model_dump_json().encode() + b"\n")
+        self._part.write(line := result.line().encode())
         self._part.flush()
         os.fsync(self._part.fileno())
         self._lines[result.id] = Line(self._part, start, len(line))
@@ -70,7 +71,7 @@ class Output:
     def finish(self, ids: Iterable[str]) -> None:
         """Replaces FILE by the results of `ids`, in that order."""
         write_atomically(self._path, (self._lines[name].read() for name in ids))
-        part_of(self._path).unlink()
+        part_of(self._path).unlink(missing_ok=True)
 
 
 def part_of(path: Path) -> Path:
@@ -107,9 +108,15 @@ def open_output(path: Path, *, resume: bool) -> Iterator[Output]:
 def _locked(path: Path) -> BinaryIO:
     place = part_of(path)
     try:
-        part = place.open("a+b")
+        # No link is followed: what it points to would be taken for results, and added to.
+        handle = os.open(place, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        if not S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise UserError(f"--output: {place} is in the way and no file; delete it or choose another")
+        part = os.fdopen(handle, "a+b")
     except OSError as error:
-        raise UserError(f"--output: {place} can't be written ({error.strerror}); choose another") from None
+        reason = "it is a link" if place.is_symlink() else error.strerror
+        raise UserError(f"--output: {place} can't be written ({reason}); choose another") from None
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -25,6 +25,7 @@ def into_file(tasks: Tasks, spread: Spread, output: Output, on_progress: Progres
         if on_progress is not None:
             on_progress(len(totals.rows), len(tasks.ids))
     output.finish(tasks.ids)
+    totals.put_in_order(tasks.ids)
     return totals
 
 
@@ -41,7 +42,7 @@ def into_stream(
             early[done.id] = done.result
         while awaited in early:
             result = early.pop(awaited)
-            write(result.model_dump_json() + "\n")
+            write(result.line())
             totals.add(result)
             awaited = next(names, None)
         if on_progress is not None:

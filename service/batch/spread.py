@@ -20,6 +20,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
 from multiprocessing.connection import Connection
@@ -73,7 +74,11 @@ def _through_processes(
     theirs, ours = context.Pipe(duplex=False)
     with theirs, ours:  # closed by the end of this block or of this process: then they end, whatever they do
         pool = ProcessPoolExecutor(count, context, initializer=_begin_process, initargs=(theirs,))
-        return (yield from _through(pool, work, waiting, at_once))
+        try:
+            return (yield from _through(pool, work, waiting, at_once))
+        finally:
+            for process in multiprocessing.active_children():  # only after an interruption or an error
+                process.kill()
 
 
 def _through(
@@ -90,7 +95,8 @@ def _through(
             running[pool.submit(work, job)] = job.task.id
 
     try:
-        begin(at_once)
+        with _undisturbed():
+            begin(at_once)
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = future.result()
@@ -106,8 +112,18 @@ def _through(
     return list(begun.values())
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C comes after the block, and never to the processes that start in it: the parent decides what an
+    interruption means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_process(lifeline: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
 
 

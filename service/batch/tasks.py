@@ -9,19 +9,20 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from review_data.dataset import Row
 from review_data.errors import ChangeError, DataError, UserError
 from review_data.jsonl import parse_row
+from review_data.secrets import mask
 from service.changes.git import open_repository
 from service.changes.revisions import commit_name, range_ends
 
-_SOURCES = ("patch", "patch_file", "range", "commit")
+_SOURCES = ("patch", "diff", "patch_file", "range", "commit")
 
 
 class Task(Row):
@@ -30,8 +31,9 @@ class Task(Row):
     `place` says where it stands, for messages. Relative paths begin at the current folder.
     """
 
-    id: str = ""
-    patch: str | None = Field(None, validation_alias=AliasChoices("patch", "diff"))
+    id: str = Field("", max_length=5000)
+    patch: str | None = None
+    diff: str | None = None
     patch_file: Path | None = None
     repository: Path | None = None
     range: str | None = None
@@ -44,6 +46,25 @@ class Task(Row):
     @classmethod
     def _number(cls, value: object) -> object:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("id")
+    @classmethod
+    def _shown(cls, text: str) -> str:
+        return shown(text)
+
+    @field_validator("patch_file", "repository")
+    @classmethod
+    def _a_path(cls, path: Path | None) -> Path | None:
+        if path is not None and "\0" in str(path):
+            raise ValueError("holds a NUL character, which no path has")
+        return path
+
+    @field_validator("range")
+    @classmethod
+    def _two_sides(cls, text: str | None) -> str | None:
+        if text is not None and ".." not in text:
+            raise ValueError(f"`{text}` is no range; write A..B, or give one commit as `commit`")
+        return text
 
     @field_validator("range", "commit")
     @classmethod
@@ -67,7 +88,7 @@ class Tasks:
     def __init__(self, sources: Iterable[Iterable[Task]]) -> None:
         self._sources = tuple(sources)
         places: dict[str, str] = {}
-        for task in self:
+        for task in chain.from_iterable(self._sources):
             if task.id in places:
                 raise UserError(
                     f"{task.place}: the id `{task.id}` is that of {places[task.id]} too; give each merge "
@@ -77,7 +98,20 @@ class Tasks:
         self.ids = tuple(places)
 
     def __iter__(self) -> Iterator[Task]:
-        return chain.from_iterable(self._sources)
+        place = ""
+        for task, name in zip_longest(chain.from_iterable(self._sources), self.ids):
+            place = task.place if task else place
+            if task is None or task.id != name:
+                raise UserError(
+                    f"{place}: the rows are not those that were checked at the beginning (`{name or 'none'}` "
+                    "stood next); run again with files that nobody changes meanwhile"
+                )
+            yield task
+
+
+def shown(name: str) -> str:
+    """A name as results and messages have it: secrets masked, bytes that are no UTF-8 written out."""
+    return mask(name.encode("utf-8", "backslashreplace").decode())
 
 
 class RowsFile:
@@ -93,7 +127,7 @@ class RowsFile:
         number = 0
         for number, line in self._lines():
             row = parse_row(line, Task, self._path, number)
-            place = f"{self._path}:{number}"
+            place = shown(f"{self._path}:{number}")
             filled = {
                 "id": row.id or place,
                 "place": place,
@@ -107,14 +141,15 @@ class RowsFile:
         number = 0
         try:
             file = self._path.open("rb") if self._data is None else io.BytesIO(self._data)
-            with io.TextIOWrapper(file, "utf-8-sig") as lines:
+            with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape") as lines:
                 for number, line in enumerate(lines, start=1):
+                    line.encode()
                     if line.strip():
                         yield number, line
         except OSError as error:
             raise DataError(f"can't be read ({error.strerror}); check the path", file=self._path) from None
-        except UnicodeDecodeError as error:
-            words = f"is not UTF-8 text after this line ({error.reason}); save it as UTF-8"
+        except UnicodeEncodeError:
+            words = "is not UTF-8 text; unpack the file if it is packed, or save it as UTF-8"
             raise DataError(words, file=self._path, line=number) from None
 
 
@@ -122,7 +157,7 @@ def patch_task(path: Path, repository: Path) -> Task:
     """A patch file; its name is the id. `ChangeError` when there is none."""
     if not path.is_file():
         raise ChangeError(f"{path}: there is no such file; name patches, or rows in a .jsonl file")
-    return Task(id=str(path), patch_file=path, repository=repository, place=str(path))
+    return Task(id=shown(str(path)), patch_file=path, repository=repository, place=shown(str(path)))
 
 
 def history(folder: Path, text: str) -> list[Task]:

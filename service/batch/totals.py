@@ -12,17 +12,20 @@ from typing import Final, NamedTuple
 
 from review_data.domain import Outcome
 from review_data.severity import SEVERITIES, Severity
-from service.batch.work import Result
+from service.batch.work import Counted, Result
 from service.render.escape import code_span, prose_line, visible
 from service.render.summary import plural, tally
 
 _NAMED: Final = 5
 _LISTED: Final = 500
+_LONGEST: Final = 1000
+# An even number of backslashes escape each other, and the pipe would end the cell.
+_BARE_PIPE: Final = re.compile(r"(?<!\\)((?:\\\\)*)\|")
 _MISSING: Final = (None, Outcome.FAILED, Outcome.PARTIAL)
 
 
 class Row(NamedTuple):
-    """One merge request; `outcome` is None, and `error` not empty, when it could not be opened."""
+    """One merge request; `outcome` is None when it could not be opened. `error` says what is missing."""
 
     id: str
     title: str
@@ -48,15 +51,23 @@ class Totals:
 
     def add(self, result: Result) -> None:
         """Counts one result."""
-        review = result.review or {}
-        pairs = [(found["category"], Severity(found["severity"])) for found in review.get("findings", ())]
+        if result.review is None:
+            error = result.error or "is not reviewed"
+            self.rows.append(Row(result.id, "", result.exit_code, None, Counter(), error[:_LONGEST]))
+            return
+        review = Counted.model_validate(result.review)
+        pairs = [(str(found.category), found.severity) for found in review.findings]
         shown = Counter(level for _, level in pairs)
         self.shown += shown
-        self.hidden += Counter({Severity(level): count for level, count in review.get("hidden", {}).items()})
+        self.hidden += Counter(review.hidden)
         self.categories += Counter(pairs)
-        outcome = Outcome(review["outcome"]) if review else None
-        title = review.get("title", "")
-        self.rows.append(Row(result.id, title, result.exit_code, outcome, shown, result.error or ""))
+        error = _first_failure(review)[:_LONGEST]
+        self.rows.append(Row(result.id, review.title, result.exit_code, review.outcome, shown, error))
+
+    def put_in_order(self, ids: Iterable[str]) -> None:
+        """Puts the rows into the order of `ids`, which hold them all."""
+        rows = {row.id: row for row in self.rows}
+        self.rows = [rows[name] for name in ids]
 
     @property
     def exit_code(self) -> int:
@@ -75,13 +86,13 @@ class Totals:
             "NOT REVIEWED": outcomes[Outcome.FAILED] + outcomes[None],
         }
         said = [f"{done}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) + "."]
-        found = [tally(self.shown) or "no findings"]
+        missing = [row for row in self.rows if row.outcome in _MISSING]
+        found = [tally(self.shown) or "no findings" + (" in what was reviewed" if missing else "")]
         found += [f"{self.hidden.total()} hidden by the threshold"] if self.hidden.total() else []
         said.append(f"{', '.join(found)}.".capitalize())
-        missing = [row for row in self.rows if row.error]
         said += [visible(f"{row.id}: {row.error}") for row in missing[:_NAMED]]
         if len(missing) > _NAMED:
-            said.append(f"... and {len(missing) - _NAMED} more; see `error` in the results")
+            said.append(f"... and {len(missing) - _NAMED} more; see `error` and `skips` in the results")
         return said
 
 
@@ -117,13 +128,23 @@ def _found(row: Row) -> tuple[tuple[str, ...], Counter[Severity]]:
 
 
 def _missing(row: Row) -> str:
-    return f"- {code_span(row.id)}: " + (prose_line(row.error) or "a part failed; see its `skips`")
+    return f"- {code_span(row.id)}: {prose_line(row.error)}"
+
+
+def _first_failure(review: Counted) -> str:
+    if review.outcome not in _MISSING:
+        return ""
+    failures = [skip for skip in review.skips if skip.failure]
+    if not failures:
+        return "the review did not finish"
+    first = f"{failures[0].path}: {failures[0].reason}" if failures[0].path else failures[0].reason
+    return f"{first} (and {len(failures) - 1} more in its `skips`)" if failures[1:] else first
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[tuple[str, ...], Counter[Severity]]]) -> str:
     levels = tuple(reversed(SEVERITIES))
     lines = [(*head, *levels), ("---",) * len(head) + ("---:",) * len(levels)]
     for cells, counts in rows:
-        safe = (re.sub(r"(?<!\\)\|", r"\\|", cell) for cell in cells)
+        safe = (_BARE_PIPE.sub(r"\1\\|", cell) for cell in cells)
         lines.append((*safe, *(str(counts[level] or "") for level in levels)))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,14 +7,18 @@ reviewers are opened once per process.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from review_data.domain import Record
+from pydantic import BaseModel, field_validator
+
+from review_data.domain import Category, Outcome, Record
 from review_data.errors import TeraziError
 from review_data.secrets import mask
+from review_data.severity import Severity
 from service.backends.catalog import Reviewers
 from service.batch.tasks import Task
 from service.changes.git import Repository, open_repository
@@ -27,6 +31,31 @@ from service.render.redact import masked
 from service.render.summary import tool_version
 from service.review import ReviewOptions, exit_code, review
 from service.settings import Settings, resolve
+
+
+class CountedFinding(BaseModel):
+    """What is counted of a finding."""
+
+    category: Category
+    severity: Severity
+
+
+class CountedSkip(BaseModel):
+    """What is told of a part that was not reviewed."""
+
+    path: str
+    reason: str
+    failure: bool
+
+
+class Counted(BaseModel):
+    """What is counted of a review's JSON."""
+
+    outcome: Outcome
+    title: str
+    findings: tuple[CountedFinding, ...]
+    hidden: dict[Severity, int]
+    skips: tuple[CountedSkip, ...]
 
 
 class Result(Record):
@@ -42,10 +71,22 @@ class Result(Record):
     review: dict[str, Any] | None = None
     key: str = ""
 
+    @field_validator("review")
+    @classmethod
+    def _can_be_counted(cls, review: dict[str, Any] | None) -> dict[str, Any] | None:
+        if review is not None:
+            Counted.model_validate(review)
+        return review
+
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing, so that there is no need to review again."""
-        return self.exit_code in (0, 1)
+        outcome = self.review["outcome"] if self.review else None
+        return self.exit_code in (0, 1) and outcome in (Outcome.CLEAN, Outcome.FINDINGS)
+
+    def line(self) -> str:
+        """The result's line, all ASCII: JSON in any encoding, and a terminal shows it as it is."""
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":")) + "\n"
 
 
 class Opened(NamedTuple):
@@ -73,7 +114,10 @@ class Worker:
         except TeraziError as error:
             return failed(task.id, str(error).removeprefix("standard input: "), error.exit_code)
         except Exception as error:
-            return failed(task.id, f"internal error: {type(error).__name__}: {error}")
+            words = (
+                f"internal error: {type(error).__name__}: {error}; this is a bug in Terazi: review it alone"
+            )
+            return failed(task.id, f"{words} with TERAZI_DEBUG=1 and report the traceback")
 
     def _open(self, task: Task) -> Opened:
         """A patch has the settings of its repository's folder, anything else those of the commit that it is
@@ -104,7 +148,7 @@ def failed(name: str, error: str, code: int = 3) -> Result:
 
 
 def _open_patch(task: Task, folder: Path, settings: Settings) -> Opened:
-    data = (task.patch or "").encode("utf-8", "replace")
+    data = (task.patch or task.diff or "").encode("utf-8", "replace")
     if task.patch_file is not None:
         data, _ = read_patch(task.patch_file)
     head = task.patch_file.name if task.patch_file else "patch"

@@ -159,6 +159,8 @@ def _need_work_tree(repository: Repository, flag: str) -> Path:
 
 
 def read_patch(path: Path) -> tuple[bytes, str]:
+    if path.is_char_device() or path.is_block_device():
+        raise ChangeError(f"{path}: is a device, not a patch; name a file, or `-` for standard input")
     try:
         return path.read_bytes(), str(path)
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import gc
 import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Final, NamedTuple, NoReturn
 
@@ -64,7 +65,7 @@ def main(args: list[str] | None = None) -> int:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer's answer to a reader that has gone is to exit with 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
@@ -126,10 +127,12 @@ def _usage_or_bug(error: Exception) -> int:
 
 
 def _complain(message: str, code: int) -> int:
+    from review_data.secrets import mask
     from service.render.escape import visible
 
-    shown = visible(message, keep="\n")  # a row or name that is quoted here is not trusted
-    print(f"terazi: {shown}", file=sys.stderr)
+    shown = visible(mask(message), keep="\n")  # a row or name that is quoted here is not trusted
+    with suppress(OSError):  # nobody can be told; the exit code stays
+        print(f"terazi: {shown}", file=sys.stderr)
     return code
 
 

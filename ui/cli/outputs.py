@@ -17,8 +17,16 @@ def check_file(option: str, file: Path) -> None:
         fits = file.absolute().parent.is_dir()
     except OSError:
         fits = False
-    if not fits:
-        raise UserError(f"{option}: {file} can't be written; name a file in a folder that exists")
+    if not fits or not os.access(_written(file), os.W_OK):
+        raise UserError(
+            f"{option}: {file} can't be written; name a file in a folder that exists and can be written"
+        )
+
+
+def _written(file: Path) -> Path:
+    """What must be writable: a file is replaced in its folder, a device or a pipe takes what is written."""
+    real = Path(os.path.realpath(file))
+    return real if real.exists() and not real.is_file() else real.parent
 
 
 def check_folder(option: str, folder: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from review_data.errors import TeraziError, UserError
+from review_data.errors import UserError
 from review_data.jsonl import write_atomically
 from service.backends.catalog import open_reviewer
 from service.batch.cluster import on_ray
@@ -47,7 +47,7 @@ def command(
         bool, typer.Option("--resume", help="Keep what the output has, review the rest.")
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Write a Markdown report for people.")] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Reviews at once; 0 fits the backend.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=10_000, help="Reviews at once; 0 fits the backend.")] = 0,
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster: auto, local, host:port.")
     ] = None,
@@ -76,9 +76,9 @@ def command(
     started = time.monotonic()
     totals = run(ctx.params)
     elapsed_s = time.monotonic() - started
+    print("\n".join(f"terazi: {line}" for line in totals.lines(elapsed_s)), file=sys.stderr)
     if report is not None:
         write_atomically(report, to_markdown(totals, elapsed_s))
-    print("\n".join(f"terazi: {line}" for line in totals.lines(elapsed_s)), file=sys.stderr)
     return totals.exit_code
 
 
@@ -96,9 +96,10 @@ def run(options: Mapping[str, Any]) -> Totals:
         with open_output(options["output"], resume=options["resume"]) as output:
             try:
                 return into_file(tasks, spread, output, on_progress)
-            except (KeyboardInterrupt, TeraziError):
-                words = f"what was reviewed is in {part_of(options['output'])}; go on with --resume"
-                print(f"terazi: {words}", file=sys.stderr)
+            except BaseException:
+                part = part_of(options["output"])
+                if part.exists() and part.stat().st_size:
+                    print(f"terazi: what was reviewed is in {part}; go on with --resume", file=sys.stderr)
                 raise
 
 
@@ -108,7 +109,8 @@ def check_places(options: Mapping[str, Any]) -> None:
     if output is None and options["resume"]:
         raise UserError("--resume goes on with a file; name it with --output")
     taken = [os.path.realpath(name) for name in options["sources"] or ()]
-    for flag, place in (("--output", output), ("--report", report)):
+    part = part_of(output) if output is not None and output.name else None
+    for flag, place in (("--output", output), ("--output", part), ("--report", report)):
         if place is None:
             continue
         check_file(flag, place)
@@ -137,6 +139,8 @@ def source_of(name: str, repo: Path) -> Iterable[Task]:
     path = Path(name)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the patches in it, as in {path}/*.patch")
+    if path.is_char_device() or path.is_block_device():
+        raise UserError(f"{path}: is a device; name a file, or `-` for standard input")
     if path.exists() and not path.is_file():
         return RowsFile(path, repo, path.read_bytes())
     return RowsFile(path, repo) if path.suffix in ROWS else (patch_task(path, repo),)
