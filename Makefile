@@ -38,9 +38,9 @@ else
 	$(BIN)/terazi review --patch review_data/samples/merge_request.patch
 endif
 
-# By file, so that two workers don't train the same tiny model: pytest-xdist 3.8 loses its groups under pytest 9.2.
+# tests/conftest.py says which worker gets what.
 test: $(VENV)/.dev $(VENV)-vllm/.done
-	TERAZI_TEST_VLLM=$(VENV)-vllm/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile
+	TERAZI_TEST_VLLM=$(VENV)-vllm/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -17,9 +17,6 @@ from tests.support.postgres import Cluster, find_programs
 from tests.support.reviews import PATCH, four_findings, put_review
 from tests.support.server import Served, serving, wait_done
 
-# One worker for the file, so that its server starts once.
-pytestmark = pytest.mark.xdist_group("resilience")
-
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:

@@ -22,9 +22,6 @@ from service.settings import Settings
 from tests.support.reviews import PATCH, four_findings, marker_patch, put_failed, put_review
 from tests.support.server import Served, serving, wait_done
 
-# One worker for the file, so that its server starts once.
-pytestmark = pytest.mark.xdist_group("api")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,9 +20,6 @@ from tests.support.page import press, review_values
 from tests.support.reviews import PATCH, put_review
 from tests.support.server import Served, serving
 
-# One worker for the file, so that its server starts once.
-pytestmark = pytest.mark.xdist_group("security")
-
 LIMIT = 200_000
 
 

@@ -511,7 +511,7 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None
 def test_a_ray_cluster_gives_the_results_of_one_machine(tmp_path: Path, rows: Path) -> None:
     """The same reviews in the same order."""
     pytest.importorskip("ray")
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--jobs", "2"]
+    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--jobs", "1"]
     here = subprocess.run(command, capture_output=True, check=True)
     there = subprocess.run([*command, "--ray", "local"], capture_output=True, check=False, timeout=300)
     assert there.returncode == 0, there.stderr.decode()

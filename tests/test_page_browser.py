@@ -16,8 +16,7 @@ from tests.support.reviews import PATCH, four_findings, marker_patch, put_failed
 from tests.support.server import Served, serving, wait_done
 from ui.page.languages import ENGLISH, TURKISH
 
-# One worker for the file, so that its server and browser start once.
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "<img src=x onerror=\"document.title='owned'\">",

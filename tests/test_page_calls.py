@@ -19,9 +19,6 @@ from tests.support.reviews import PATCH, marker_patch
 from tests.support.server import serving
 from ui.page.languages import ENGLISH, TURKISH
 
-# One worker for the file, so that its server starts once.
-pytestmark = pytest.mark.xdist_group("calls")
-
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:

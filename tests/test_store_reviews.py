@@ -31,9 +31,6 @@ from service.store.records import Excerpt, Filters, Status
 from service.store.values import now_ms
 from tests.support.postgres import shared_cluster
 
-# One worker for the file, so that its server starts once.
-pytestmark = pytest.mark.xdist_group("store")
-
 DIFF = b"--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a\0\n+b\n"
 
 

@@ -2,7 +2,7 @@
 
 `TERAZI_TEST_VLLM` names the python of vLLM's own environment (`make test` makes `.venv-vllm`); without it and
 without that folder the tests that need a server are skipped. All of them run in one worker of pytest-xdist
-(see below), so that a test session starts one server.
+(tests/conftest.py), so that a test session starts one server.
 """
 
 from __future__ import annotations
@@ -88,14 +88,6 @@ def vllm_server(
         pytest.skip("no vLLM: set TERAZI_TEST_VLLM, or run `make test`")
     with running(python, tiny_models, tmp_path_factory.mktemp("vllm") / "vllm.log") as server:
         yield server
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need vLLM are one group, so that `--dist loadgroup` starts one server for all of them."""
-    for item in items:
-        if item.get_closest_marker("vllm"):
-            item.add_marker(pytest.mark.xdist_group("vllm"))
 
 
 @contextlib.contextmanager
