@@ -478,7 +478,10 @@ def test_a_row_that_kills_its_process_again_is_a_failed_result(tmp_path: Path) -
                 os.kill(child, signal.SIGKILL)
                 killed.append(child)
         time.sleep(0.01)
-    printed, said = process.communicate(timeout=120)
+    try:
+        printed, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
     found = [json.loads(line) for line in printed.splitlines()]
     assert process.returncode == 3, said
     assert [(row["id"], row["exit_code"]) for row in found] == [("trap", 3), ("a", 0), ("b", 0), ("c", 0)]
@@ -532,13 +535,17 @@ def test_a_cluster_that_is_not_there_is_a_failure_of_the_tool(rows: Path) -> Non
 
 
 def children_of(parent: int) -> list[int]:
-    """The processes that review, the youngest last; multiprocessing's own helper is not one."""
+    """The processes that review: not multiprocessing's tracker, nor a process that is only about to start."""
     found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [
-        int(child)
-        for child in found
-        if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    return [int(child) for child in found if b"spawn_main" in command_of(int(child))]
+
+
+def command_of(process: int) -> bytes:
+    """A process's command line; nothing when it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def is_alive(process: int) -> bool:
