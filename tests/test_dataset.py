@@ -174,7 +174,7 @@ def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (gzip.compress(b"{}"), "unpack"),
+        (gzip.compress(b"{}", mtime=0), "unpack"),
         ('{"comment": "x"}'.encode("utf-16"), "UTF-8"),
         (b'{"comment": "x", "severity": "low", "q": ' + b"[" * 5000, "rows.jsonl:1"),
         (b"\n\n[1]\n", "rows.jsonl:3"),
