@@ -9,6 +9,7 @@ from typing import Final
 
 from review_data.errors import ChangeError, ErrorKind, SettingsError
 from service.changes.git import open_repository
+from service.changes.revisions import sides_of
 from service.changes.target_settings import ends_of
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -45,7 +46,7 @@ def check_range(folder: Path, text: str) -> None:
     """
     if text.startswith("-"):
         raise ChangeError("range: begins with `-`; write it as A..B", kind=ErrorKind.BAD_RANGE)
-    sides = [side.strip() for side in re.split(r"\.{2,3}", text)]
+    sides = sides_of(text)
     if len(sides) != 2 or not all(sides):
         raise ChangeError(
             "range: has not two sides; is a variable not set? Write it as A..B or A...B",

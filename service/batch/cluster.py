@@ -16,7 +16,6 @@ from service.batch.tasks import Task
 from service.batch.work import Result, Worker
 from service.telemetry import switch_off
 
-LOCAL: Final = "local"
 # Results come block by block: many blocks keep actors evenly busy, and little is lost by an interruption.
 _BLOCKS_EACH: Final = 16
 

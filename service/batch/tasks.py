@@ -7,7 +7,6 @@ when their turn comes, so that a long file takes little memory.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -20,7 +19,7 @@ from review_data.errors import ChangeError, DataError, UserError
 from review_data.jsonl import parse_row
 from review_data.secrets import mask
 from service.changes.git import open_repository
-from service.changes.revisions import commit_name, range_ends
+from service.changes.revisions import commit_name, range_ends, sides_of
 
 _SOURCES = ("patch", "diff", "patch_file", "range", "commit")
 
@@ -69,7 +68,7 @@ class Task(Row):
     @field_validator("range", "commit")
     @classmethod
     def _nothing_unset(cls, text: str | None) -> str | None:
-        if text is not None and not all(side.strip() for side in re.split(r"\.{2,3}", text)):
+        if text is not None and not all(sides_of(text)):
             raise ValueError(f"`{text}` lacks a revision; is a variable not set?")
         return text
 
@@ -165,7 +164,7 @@ def history(folder: Path, text: str) -> list[Task]:
 
     A merge is what it brought, so that each commit of a trunk is a merge request. `UserError` for none.
     """
-    if not all(side.strip() for side in re.split(r"\.{2,3}", text)):
+    if not all(sides_of(text)):
         raise UserError(f"--history: `{text}` lacks a revision; is a variable not set? Write it as A..B")
     repository = open_repository(folder)
     if ".." in text:

@@ -22,7 +22,7 @@ from review_data.severity import Severity
 from service.backends.catalog import Reviewers
 from service.batch.tasks import Task
 from service.changes.git import Repository, open_repository
-from service.changes.revisions import Comparison, commit_name, parent_of, range_ends
+from service.changes.revisions import Comparison, commit_ends, range_ends
 from service.changes.sources import compare, open_patch, read_patch
 from service.changes.target_settings import settings_at
 from service.ports import Change
@@ -168,9 +168,7 @@ def _repository(folder: Path) -> Repository:
 def _ends(repository: Repository, task: Task) -> Comparison:
     if task.commit is None:
         return range_ends(repository, task.range or "")
-    commit = commit_name(repository, task.commit)
-    parent = parent_of(repository, commit)
-    return Comparison(parent, commit, parent[:12], task.commit, commit)
+    return commit_ends(repository, task.commit)
 
 
 def _key(task: Task, opened: Opened) -> str:

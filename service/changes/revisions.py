@@ -24,6 +24,18 @@ class Comparison(NamedTuple):
     commit: str = ""
 
 
+def sides_of(text: str) -> list[str]:
+    """The revisions between a range's dots. An empty one means HEAD, or that a variable was not set."""
+    return [side.strip() for side in re.split(r"\.{2,3}", text)]
+
+
+def commit_ends(repository: Repository, revision: str) -> Comparison:
+    """A commit against its first parent, a root commit against the empty tree."""
+    commit = commit_name(repository, revision)
+    parent = parent_of(repository, commit)
+    return Comparison(parent, commit, parent[:12], revision, commit)
+
+
 def range_ends(repository: Repository, text: str) -> Comparison:
     """`A..B` compares A with B, `A...B` their merge base with B; an empty side is HEAD.
 

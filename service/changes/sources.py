@@ -17,10 +17,9 @@ from service.changes.disk import left_out, untracked_files
 from service.changes.git import Repository, open_repository
 from service.changes.revisions import (
     Comparison,
-    commit_name,
+    commit_ends,
     current_branch,
     message_of,
-    parent_of,
     range_ends,
 )
 from service.changes.selection import ATTRIBUTES, select
@@ -42,9 +41,7 @@ def open_range(repo_path: Path | str, range_text: str = "", *, ignore: Sequence[
 def open_commit(repo_path: Path | str, revision: str, *, ignore: Sequence[str] = ()) -> Change:
     """One commit against its first parent, a root commit against the empty tree."""
     repository = open_repository(repo_path)
-    commit = commit_name(repository, revision)
-    parent = parent_of(repository, commit)
-    return compare(repository, Comparison(parent, commit, parent[:12], revision, commit), ignore)
+    return compare(repository, commit_ends(repository, revision), ignore)
 
 
 def open_staged(repo_path: Path | str, *, ignore: Sequence[str] = ()) -> Change:

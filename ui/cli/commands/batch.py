@@ -22,13 +22,28 @@ from service.batch.spread import in_processes, in_threads
 from service.batch.tasks import RowsFile, Task, Tasks, history, patch_task
 from service.batch.totals import Totals, to_markdown
 from service.settings import Settings, resolve
+from ui.cli.options import (
+    Adapter,
+    Backend,
+    Deadline,
+    Endpoint,
+    Finders,
+    Gate,
+    Ignore,
+    LocalAdapter,
+    LocalModel,
+    Model,
+    Project,
+    Rater,
+    Repo,
+    Threshold,
+)
 from ui.cli.outputs import check_file
 from ui.cli.progress import progress
 from ui.cli.sources import standard_input
 
 # Other files are patches.
 ROWS = (".jsonl", ".ndjson")
-_LEVELS = "low, medium, high or critical"
 
 
 def command(
@@ -39,7 +54,7 @@ def command(
     commits: Annotated[
         str | None, typer.Option("--history", metavar="RANGE", help="Review each commit, a merge as one.")
     ] = None,
-    repo: Annotated[Path, typer.Option(help="The repository.", show_default="here")] = Path(),
+    repo: Repo = Path(),
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the results to a file.")
     ] = None,
@@ -51,23 +66,19 @@ def command(
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster: auto, local, host:port.")
     ] = None,
-    threshold: Annotated[str | None, typer.Option(help=f"Hide what is below {_LEVELS}.")] = None,
-    gate: Annotated[str | None, typer.Option(help=f"Exit with 1 at {_LEVELS} or above; none.")] = None,
-    backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
-    finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
-    rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="The endpoint backend's server.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The endpoint's name for the model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="The endpoint's name for the LoRA adapter.")] = None,
-    local_model: Annotated[str | None, typer.Option(help="The local backend's folder or hub id.")] = None,
-    local_adapter: Annotated[str | None, typer.Option(help="The local backend's LoRA folder.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")] = None,
-    project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
-    deadline_s: Annotated[
-        str | None, typer.Option("--deadline", help="Seconds each review may take.")
-    ] = None,
+    threshold: Threshold = None,
+    gate: Gate = None,
+    backend: Backend = None,
+    finders: Finders = None,
+    rater: Rater = None,
+    endpoint: Endpoint = None,
+    model: Model = None,
+    adapter: Adapter = None,
+    local_model: LocalModel = None,
+    local_adapter: LocalAdapter = None,
+    ignore: Ignore = None,
+    project: Project = None,
+    deadline_s: Deadline = None,
 ) -> int:
     """Review many merge requests: a line of JSON for each, in their order.
 

@@ -15,6 +15,7 @@ from finetune.evaluate.reviews.run import evaluate_reviews, resolve_settings
 from finetune.evaluate.reviews.score import ReviewReport
 from review_data.errors import UserError
 from service.settings import Settings
+from ui.cli.options import Backend, Finders, Rater
 from ui.cli.progress import progress
 
 
@@ -31,9 +32,9 @@ PRINTED: dict[Format, Callable[[ReviewReport], str]] = {Format.TEXT: to_markdown
 def command(
     ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Labelled merge requests, JSON Lines.")],
-    backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
-    finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
-    rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
+    backend: Backend = None,
+    finders: Finders = None,
+    rater: Rater = None,
     threshold: Annotated[
         str | None, typer.Option(help="Scored before and after hiding what is below.")
     ] = None,

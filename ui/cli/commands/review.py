@@ -15,13 +15,28 @@ from service.ports import Change, Reviewer
 from service.render import FORMATS, render, summary
 from service.render.view import Screen
 from service.settings import Settings, resolve
+from ui.cli.options import (
+    Adapter,
+    Backend,
+    Deadline,
+    Endpoint,
+    Finders,
+    Gate,
+    Ignore,
+    LocalAdapter,
+    LocalModel,
+    Model,
+    Project,
+    Rater,
+    Repo,
+    Threshold,
+)
 from ui.cli.outputs import check_file
 from ui.cli.progress import progress
 from ui.cli.sources import open_source
 
 # Reports that can't say how many findings are hidden; whoever runs the command still shall know.
 _WITHOUT_COUNTS = ("gitlab", "rdjson")
-_LEVELS = "low, medium, high or critical"
 
 
 def command(
@@ -29,26 +44,24 @@ def command(
     range: Annotated[
         str | None, typer.Argument(metavar="RANGE", help="BASE..HEAD, BASE...HEAD, or a branch.")
     ] = None,
-    repo: Annotated[Path, typer.Option(help="The repository.", show_default="here")] = Path(),
+    repo: Repo = Path(),
     staged: Annotated[bool, typer.Option("--staged", help="Review what `git commit` would record.")] = False,
     worktree: Annotated[bool, typer.Option("--worktree", help="Review everything not committed.")] = False,
     commit: Annotated[str | None, typer.Option(metavar="REV", help="Review one commit.")] = None,
     patch: Annotated[str | None, typer.Option(metavar="FILE", help="Review a patch; - reads it in.")] = None,
-    threshold: Annotated[str | None, typer.Option(help=f"Hide what is below {_LEVELS}.")] = None,
-    gate: Annotated[str | None, typer.Option(help=f"Exit with 1 at {_LEVELS} or above; none.")] = None,
-    backend: Annotated[str | None, typer.Option(help="embedded, endpoint or local.")] = None,
-    finders: Annotated[str | None, typer.Option(help="Backends that find, with commas.")] = None,
-    rater: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="The endpoint backend's server.")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The endpoint's name for the model.")] = None,
-    adapter: Annotated[str | None, typer.Option(help="The endpoint's name for the LoRA adapter.")] = None,
-    local_model: Annotated[str | None, typer.Option(help="The local backend's folder or hub id.")] = None,
-    local_adapter: Annotated[str | None, typer.Option(help="The local backend's LoRA folder.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")] = None,
-    project: Annotated[str | None, typer.Option(help="One line about the project.")] = None,
-    deadline_s: Annotated[str | None, typer.Option("--deadline", help="Seconds the review may take.")] = None,
+    threshold: Threshold = None,
+    gate: Gate = None,
+    backend: Backend = None,
+    finders: Finders = None,
+    rater: Rater = None,
+    endpoint: Endpoint = None,
+    model: Model = None,
+    adapter: Adapter = None,
+    local_model: LocalModel = None,
+    local_adapter: LocalAdapter = None,
+    ignore: Ignore = None,
+    project: Project = None,
+    deadline_s: Deadline = None,
     format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,
