@@ -31,6 +31,7 @@ FIRST = (
     "tests/test_deploy.py",
     "tests/test_page_browser.py",
     "tests/test_batch_command.py",
+    "tests/test_batch_interruptions.py",
     "tests/test_train_resume.py",
 )
 

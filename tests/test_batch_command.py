@@ -1,53 +1,23 @@
-"""`terazi batch` from outside: rows, patches and histories, resuming, bad input, processes that die."""
+"""`terazi batch` from outside: rows, patches, histories, settings, reports, bad input, Ray."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.batches import CLEAN, COMMAND, NO_SERVER, SHELL, batch, patch, three_rows, write_rows
 from tests.support.git import GitRepo
 from ui.cli.main import main
-
-SHELL = "+import subprocess\n+def run(name):\n+    subprocess.run(f'ls {name}', shell=True)\n"
-CLEAN = "+def add(left, right):\n+    return left + right\n+\n"
-
-
-def patch(name: str, added: str) -> str:
-    """A patch that adds a file of three lines."""
-    head = f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n"
-    return f"{head}@@ -0,0 +1,3 @@\n{added}"
-
-
-def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
-    """A JSON Lines file of rows."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def batch(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, list[dict[str, Any]], str]:
-    """Exit code, results and error stream of `terazi batch ARGS`."""
-    code = main(["batch", *map(str, args)])
-    printed = capsys.readouterr()
-    return code, [json.loads(line) for line in printed.out.splitlines()], printed.err
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     """One faulty merge request between two clean ones."""
-    return write_rows(
-        tmp_path / "mrs.jsonl",
-        {"id": 7, "patch": patch("a.py", CLEAN), "title": "Add"},
-        {"id": "x/1", "diff": patch("b.py", SHELL), "author": "somebody"},
-        {"patch": patch("c.py", CLEAN)},
-    )
+    return three_rows(tmp_path)
 
 
 def test_each_row_gets_the_review_that_terazi_review_gives(
@@ -72,7 +42,7 @@ def test_patches_and_a_pipe_are_reviewed_like_rows(tmp_path: Path, rows: Path) -
     """Patch files have their name as id, `-` and a named pipe hold rows."""
     place = tmp_path / "one.patch"
     place.write_text(patch("b.py", SHELL))
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-"]
+    command = [*COMMAND, str(place), "-"]
     run = subprocess.run(command, input=rows.read_bytes(), capture_output=True, check=True)
     found = [json.loads(line) for line in run.stdout.splitlines()]
     assert [row["id"] for row in found] == [str(place), "7", "x/1", "standard input:3"]
@@ -197,69 +167,6 @@ def test_wrong_calls_are_refused(tmp_path: Path, rows: Path, capsys: pytest.Capt
         assert words in said, call
 
 
-def test_an_interrupted_batch_goes_on_where_it_was(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After a kill nothing is reviewed twice; the end is as if nothing had happened, and ordered."""
-    place = write_rows(
-        tmp_path / "rows.jsonl",
-        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(40)),
-    )
-    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(output), "--jobs", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while not part.exists() or part.read_bytes().count(b"\n") < 3:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    lines = part.read_bytes().splitlines(keepends=True)
-    part.write_bytes(b"".join(lines[:3]) + lines[0][:20])  # as a crash tears a line
-    code, _, said = batch(capsys, place, "-o", output)
-    assert (code, "--resume" in said) == (2, True)
-    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
-    assert not part.exists()
-    found = output.read_bytes().splitlines(keepends=True)
-    assert [json.loads(line)["id"] for line in found] == [str(number) for number in range(40)]
-    assert set(lines[:3]) <= set(found)
-
-
-def test_resuming_reviews_only_what_is_not_whole_or_not_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Kept results are the old lines, byte by byte; changed rows and settings are reviewed again."""
-    place, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
-    same, gone = {"id": "same", "patch": patch("a.py", SHELL)}, tmp_path / "gone.patch"
-    changed = {"id": "changed", "patch": patch("b.py", CLEAN)}
-    write_rows(place, same, changed, {"id": "gone", "patch_file": str(gone)})
-    assert batch(capsys, place, "-o", output)[0] == 3
-    first = output.read_bytes().splitlines()
-    gone.write_text(patch("c.py", CLEAN))
-    write_rows(
-        place, same, {"id": "changed", "patch": patch("b.py", SHELL)}, {"id": "gone", "patch_file": str(gone)}
-    )
-    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
-    second = output.read_bytes().splitlines()
-    assert second[0] == first[0]
-    assert [len(json.loads(line)["review"]["findings"]) for line in second] == [1, 1, 0]
-    assert batch(capsys, place, "-o", output, "--resume", "--threshold", "critical")[0] == 0
-    third = [json.loads(line)["review"] for line in output.read_bytes().splitlines()]
-    assert [review["threshold"] for review in third] == ["critical"] * 3
-
-
-def test_two_batches_do_not_share_an_output(
-    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The second is told, and the first one's results stay."""
-    from service.batch.output import open_output
-
-    output = tmp_path / "out.jsonl"
-    with open_output(output, resume=False):
-        code, _, said = batch(capsys, rows, "-o", output)
-        assert (code, "another batch is writing it" in said) == (2, True)
-    assert batch(capsys, rows, "-o", output)[0] == 0
-
-
 def test_a_report_tells_people_what_is_worst(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Most severe first, by category, and what is missing; names and titles are inert."""
     place = write_rows(
@@ -277,28 +184,6 @@ def test_a_report_tells_people_what_is_worst(tmp_path: Path, capsys: pytest.Capt
     assert "| security |" in text
     assert "- `empty`: is empty" in text
     assert "calm" not in text
-
-
-def test_a_process_that_dies_costs_at_most_its_own_row(tmp_path: Path) -> None:
-    """A killed worker's rows are reviewed again by another, and the batch ends as ever."""
-    place = write_rows(
-        tmp_path / "rows.jsonl",
-        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(30)),
-    )
-    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(output), "--jobs", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    while not part.exists() or part.read_bytes().count(b"\n") < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
-    workers = children_of(process.pid)
-    os.kill(workers[0], signal.SIGKILL)
-    said = process.communicate(timeout=120)[1].decode()
-    assert (process.returncode, "30 with findings" in said) == (0, True), said
-    assert len(output.read_bytes().splitlines()) == 30
-
-
-NO_SERVER = ("--backend", "endpoint", "--endpoint", "http://127.0.0.1:9/v1")
 
 
 def test_a_failed_review_says_why_and_in_the_order_of_the_rows(
@@ -353,168 +238,10 @@ def test_rows_that_are_not_text_are_named(tmp_path: Path, capsys: pytest.Capture
     assert "rows.jsonl:2: is not UTF-8 text" in said
 
 
-@pytest.mark.parametrize("output", [True, False])
-def test_rows_that_change_under_way_are_no_clean_end(output: bool, tmp_path: Path) -> None:
-    """A row that is there no more when its turn comes stops the batch, and what was reviewed is kept."""
-    trap = tmp_path / "trap"
-    os.mkfifo(trap)  # whoever opens it to write knows that the first row is under way
-    rest = [{"id": number, "patch": patch("a.py", CLEAN), "more": "." * 9000} for number in range(64)]
-    place = write_rows(tmp_path / "rows.jsonl", {"id": "trap", "patch_file": str(trap)}, *rest)
-    into = ("-o", str(tmp_path / "out.jsonl")) if output else ()
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), *NO_SERVER, "--jobs", "1", *into]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with trap.open("w") as writing:
-        write_rows(place, {"id": "trap", "patch": "x"}, *rest[:-1])
-        writing.write(patch("b.py", CLEAN))
-    said = process.communicate(timeout=120)[1].decode()
-    assert process.returncode == 2, said
-    assert "rows.jsonl:64: the rows are not those that were checked" in said
-    assert ("go on with --resume" in said) is output
-    assert (tmp_path / "out.jsonl.part").exists() is output
-
-
-def test_a_reader_or_a_disk_that_fails_is_never_a_gate(tmp_path: Path) -> None:
-    """Exit code 1 is the gate's alone: a closed pipe is 141, an error stream that is full is 3."""
-    place = write_rows(tmp_path / "rows.jsonl", *({"id": number, "patch": "x" * 20} for number in range(200)))
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), *NO_SERVER]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.wait(timeout=120) == 141
-    with Path("/dev/full").open("wb") as full:
-        assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False).returncode == 3
-
-
-def test_a_full_disk_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What fitted is kept, and the message says how to go on."""
-    place = write_rows(
-        tmp_path / "rows.jsonl",
-        *({"id": number, "patch": patch(f"f{number}.py", CLEAN)} for number in range(12)),
-    )
-    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    command = f"ulimit -f 4; exec {sys.executable} -m ui.cli.main batch {place} -o {output} --jobs 1"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
-    assert (run.returncode, b"go on with --resume" in run.stderr) == (3, True), run.stderr
-    kept = part.read_bytes().splitlines(keepends=True)[:-1]
-    assert kept
-    assert batch(capsys, place, "-o", output, "--resume")[0] == 0
-    found = output.read_bytes().splitlines(keepends=True)
-    assert [json.loads(line)["id"] for line in found] == [str(number) for number in range(12)]
-    assert set(kept) <= set(found)
-
-
-def test_an_edited_result_is_reviewed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A kept line that has no review, or none that can be counted, passes for nothing."""
-    names = ("null", "outcome", "failed", "severity")
-    place = write_rows(
-        tmp_path / "rows.jsonl", *({"id": name, "patch": patch("a.py", SHELL)} for name in names)
-    )
-    output = tmp_path / "out.jsonl"
-    assert batch(capsys, place, "-o", output, "--jobs", "1")[0] == 0
-    whole = [json.loads(line) for line in output.read_text().splitlines()]
-    edited = json.loads(json.dumps(whole))
-    edited[0]["review"] = None
-    edited[1]["review"]["outcome"] = "fine"
-    edited[2]["review"]["outcome"] = "failed"
-    edited[3]["review"]["findings"][0]["severity"] = 3
-    write_rows(output, *edited)
-    code, _, said = batch(capsys, place, "-o", output, "--resume", "--jobs", "1")
-    assert (code, "4 with findings" in said) == (0, True), said
-    found = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [row["review"]["findings"] for row in found] == [row["review"]["findings"] for row in whole]
-
-
-def test_only_a_file_of_its_own_holds_the_results_under_way(
-    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A link or a pipe in the place of FILE.part is refused, and what a link points to stays as it was."""
-    other = tmp_path / "other"
-    other.write_text("mine\n")
-    (tmp_path / "a.part").symlink_to(other)
-    os.mkfifo(tmp_path / "b.part")
-    for name, words in {"a": "it is a link", "b": "is in the way and no file"}.items():
-        code, _, said = batch(capsys, rows, "-o", tmp_path / name, "--resume")
-        assert (code, words in said) == (2, True), said
-    assert other.read_text() == "mine\n"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_place_that_can_not_be_written_is_found_before_any_work(
-    tmp_path: Path, rows: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A report is not lost at the end for want of a permission."""
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
-    for flag in ("--output", "--report"):
-        code, found, said = batch(capsys, rows, flag, folder / "new")
-        assert (code, found, f"{flag}: " in said) == (2, [], True)
-
-
-def test_ctrl_c_while_the_processes_start_is_one_line(tmp_path: Path, rows: Path) -> None:
-    """The processes say nothing of their own, and no file is named that holds nothing."""
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "-o", str(tmp_path / "out.jsonl")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    while not children_of(process.pid):
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
-    assert (process.returncode, said) == (130, b"terazi: interrupted\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["mrs.jsonl"]
-
-
-def test_a_row_that_kills_its_process_again_is_a_failed_result(tmp_path: Path) -> None:
-    """A row on which two processes died is given up; those that were under way beside it are reviewed."""
-    trap = tmp_path / "trap"
-    os.mkfifo(trap)  # whoever reads it waits, and can be killed there
-    good = ({"id": name, "patch": patch(f"{name}.py", CLEAN)} for name in "abc")
-    place = write_rows(tmp_path / "rows.jsonl", {"id": "trap", "patch_file": str(trap)}, *good)
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "--jobs", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    killed: list[int] = []
-    while len(killed) < 2:
-        assert process.poll() is None
-        for child in children_of(process.pid):
-            if child not in killed:
-                os.kill(child, signal.SIGKILL)
-                killed.append(child)
-        time.sleep(0.01)
-    try:
-        printed, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    found = [json.loads(line) for line in printed.splitlines()]
-    assert process.returncode == 3, said
-    assert [(row["id"], row["exit_code"]) for row in found] == [("trap", 3), ("a", 0), ("b", 0), ("c", 0)]
-    assert "died twice" in found[0]["error"]
-
-
-def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:
-    """Exit code 130, what was reviewed is kept, and no worker lives on."""
-    place = write_rows(
-        tmp_path / "rows.jsonl",
-        *({"id": number, "patch": patch(f"f{number}.py", SHELL)} for number in range(200)),
-    )
-    part = tmp_path / "out.jsonl.part"
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(place), "-o", str(part.with_suffix(""))]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    while not part.exists() or not part.read_bytes():
-        assert process.poll() is None
-        time.sleep(0.01)
-    workers = children_of(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1].decode()
-    assert (process.returncode, "go on with --resume" in said) == (130, True), said
-    assert part.read_bytes()
-    until = time.monotonic() + 30
-    while any(is_alive(worker) for worker in workers):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def test_a_ray_cluster_gives_the_results_of_one_machine(tmp_path: Path, rows: Path) -> None:
     """The same reviews in the same order."""
     pytest.importorskip("ray")
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--jobs", "1"]
+    command = [*COMMAND, str(rows), "--jobs", "1"]
     here = subprocess.run(command, capture_output=True, check=True)
     there = subprocess.run([*command, "--ray", "local"], capture_output=True, check=False, timeout=300)
     assert there.returncode == 0, there.stderr.decode()
@@ -528,29 +255,7 @@ def test_a_ray_cluster_gives_the_results_of_one_machine(tmp_path: Path, rows: Pa
 def test_a_cluster_that_is_not_there_is_a_failure_of_the_tool(rows: Path) -> None:
     """Exit code 3 and Ray's own words; nothing looks reviewed."""
     pytest.importorskip("ray")
-    command = [sys.executable, "-m", "ui.cli.main", "batch", str(rows), "--ray", "auto"]
+    command = [*COMMAND, str(rows), "--ray", "auto"]
     run = subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert (run.returncode, run.stdout) == (3, b"")
     assert b"--ray auto: Ray failed" in run.stderr
-
-
-def children_of(parent: int) -> list[int]:
-    """The processes that review: not multiprocessing's tracker, nor a process that is only about to start."""
-    found = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(child) for child in found if b"spawn_main" in command_of(int(child))]
-
-
-def command_of(process: int) -> bytes:
-    """A process's command line; nothing when it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
