@@ -22,22 +22,7 @@ from service.batch.spread import in_processes, in_threads
 from service.batch.tasks import RowsFile, Task, Tasks, history, patch_task
 from service.batch.totals import Totals, to_markdown
 from service.settings import Settings, resolve
-from ui.cli.options import (
-    Adapter,
-    Backend,
-    Deadline,
-    Endpoint,
-    Finders,
-    Gate,
-    Ignore,
-    LocalAdapter,
-    LocalModel,
-    Model,
-    Project,
-    Rater,
-    Repo,
-    Threshold,
-)
+from ui.cli import options as option
 from ui.cli.outputs import check_file
 from ui.cli.progress import progress
 from ui.cli.sources import standard_input
@@ -54,7 +39,7 @@ def command(
     commits: Annotated[
         str | None, typer.Option("--history", metavar="RANGE", help="Review each commit, a merge as one.")
     ] = None,
-    repo: Repo = Path(),
+    repo: option.Repo = Path(),
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the results to a file.")
     ] = None,
@@ -66,19 +51,19 @@ def command(
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Spread over a Ray cluster: auto, local, host:port.")
     ] = None,
-    threshold: Threshold = None,
-    gate: Gate = None,
-    backend: Backend = None,
-    finders: Finders = None,
-    rater: Rater = None,
-    endpoint: Endpoint = None,
-    model: Model = None,
-    adapter: Adapter = None,
-    local_model: LocalModel = None,
-    local_adapter: LocalAdapter = None,
-    ignore: Ignore = None,
-    project: Project = None,
-    deadline_s: Deadline = None,
+    threshold: option.Threshold = None,
+    gate: option.Gate = None,
+    backend: option.Backend = None,
+    finders: option.Finders = None,
+    rater: option.Rater = None,
+    endpoint: option.Endpoint = None,
+    model: option.Model = None,
+    adapter: option.Adapter = None,
+    local_model: option.LocalModel = None,
+    local_adapter: option.LocalAdapter = None,
+    ignore: option.Ignore = None,
+    project: option.Project = None,
+    deadline_s: option.Deadline = None,
 ) -> int:
     """Review many merge requests: a line of JSON for each, in their order.
 

@@ -15,7 +15,7 @@ from finetune.evaluate.reviews.run import evaluate_reviews, resolve_settings
 from finetune.evaluate.reviews.score import ReviewReport
 from review_data.errors import UserError
 from service.settings import Settings
-from ui.cli.options import Backend, Finders, Rater
+from ui.cli import options as option
 from ui.cli.progress import progress
 
 
@@ -32,9 +32,9 @@ PRINTED: dict[Format, Callable[[ReviewReport], str]] = {Format.TEXT: to_markdown
 def command(
     ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Labelled merge requests, JSON Lines.")],
-    backend: Backend = None,
-    finders: Finders = None,
-    rater: Rater = None,
+    backend: option.Backend = None,
+    finders: option.Finders = None,
+    rater: option.Rater = None,
     threshold: Annotated[
         str | None, typer.Option(help="Scored before and after hiding what is below.")
     ] = None,

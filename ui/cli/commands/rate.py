@@ -18,8 +18,8 @@ from service.ports import Change
 from service.rating import NOTHING_AT_HAND, Rated, rate_items
 from service.render import FORMATS
 from service.settings import Settings, resolve
+from ui.cli import options as option
 from ui.cli.commands.review import check_output, emit
-from ui.cli.options import Project, Repo
 from ui.cli.progress import progress
 from ui.cli.sources import named_sources, open_source
 
@@ -33,13 +33,13 @@ def command(
     rdjson: Annotated[Path | None, typer.Option(help="reviewdog's rdjson or rdjsonl.")] = None,
     gitlab: Annotated[Path | None, typer.Option(help="A GitLab Code Quality report.")] = None,
     comments: Annotated[Path | None, typer.Option(help='JSON Lines of {"comment": ...}.')] = None,
-    repo: Repo = Path(),
+    repo: option.Repo = Path(),
     patch: Annotated[str | None, typer.Option(metavar="FILE", help="A patch, for context.")] = None,
     threshold: Annotated[str | None, typer.Option(help="Hide what is rated below.")] = None,
     gate: Annotated[str | None, typer.Option(help="Exit with 1 at this severity or above.")] = None,
     backend: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
     rater: Annotated[str | None, typer.Option(help="Backend that rates.", hidden=True)] = None,
-    project: Project = None,
+    project: option.Project = None,
     format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,

@@ -15,22 +15,7 @@ from service.ports import Change, Reviewer
 from service.render import FORMATS, render, summary
 from service.render.view import Screen
 from service.settings import Settings, resolve
-from ui.cli.options import (
-    Adapter,
-    Backend,
-    Deadline,
-    Endpoint,
-    Finders,
-    Gate,
-    Ignore,
-    LocalAdapter,
-    LocalModel,
-    Model,
-    Project,
-    Rater,
-    Repo,
-    Threshold,
-)
+from ui.cli import options as option
 from ui.cli.outputs import check_file
 from ui.cli.progress import progress
 from ui.cli.sources import open_source
@@ -44,24 +29,24 @@ def command(
     range: Annotated[
         str | None, typer.Argument(metavar="RANGE", help="BASE..HEAD, BASE...HEAD, or a branch.")
     ] = None,
-    repo: Repo = Path(),
+    repo: option.Repo = Path(),
     staged: Annotated[bool, typer.Option("--staged", help="Review what `git commit` would record.")] = False,
     worktree: Annotated[bool, typer.Option("--worktree", help="Review everything not committed.")] = False,
     commit: Annotated[str | None, typer.Option(metavar="REV", help="Review one commit.")] = None,
     patch: Annotated[str | None, typer.Option(metavar="FILE", help="Review a patch; - reads it in.")] = None,
-    threshold: Threshold = None,
-    gate: Gate = None,
-    backend: Backend = None,
-    finders: Finders = None,
-    rater: Rater = None,
-    endpoint: Endpoint = None,
-    model: Model = None,
-    adapter: Adapter = None,
-    local_model: LocalModel = None,
-    local_adapter: LocalAdapter = None,
-    ignore: Ignore = None,
-    project: Project = None,
-    deadline_s: Deadline = None,
+    threshold: option.Threshold = None,
+    gate: option.Gate = None,
+    backend: option.Backend = None,
+    finders: option.Finders = None,
+    rater: option.Rater = None,
+    endpoint: option.Endpoint = None,
+    model: option.Model = None,
+    adapter: option.Adapter = None,
+    local_model: option.LocalModel = None,
+    local_adapter: option.LocalAdapter = None,
+    ignore: option.Ignore = None,
+    project: option.Project = None,
+    deadline_s: option.Deadline = None,
     format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.settings import Settings, resolve
-from ui.cli.options import Backend
+from ui.cli import options as option
 
 
 def command(
@@ -20,7 +20,7 @@ def command(
     public_hosts: Annotated[str | None, typer.Option(help="Names browsers use, with commas.")] = None,
     workers: Annotated[str | None, typer.Option(help="Reviews at once.")] = None,
     threshold: Annotated[str | None, typer.Option(help="Hide what is below.")] = None,
-    backend: Backend = None,
+    backend: option.Backend = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the review page too.")] = True,
 ) -> int:
     """Serve the review page and the HTTP API."""
