@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import pickle
@@ -13,13 +14,14 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetune.evaluate.codegen.answers import read_chat, read_last_fence
-from finetune.evaluate.codegen.benchmark import Mode, Sample
+from finetune.evaluate.codegen.benchmark import Answer, Mode, Sample
 from finetune.evaluate.codegen.catalog import open_benchmark
 from finetune.evaluate.codegen.compare import best_checkpoints, compare
 from finetune.evaluate.codegen.files import read_samples
@@ -70,6 +72,34 @@ def test_the_program_is_found_wherever_it_stands(
     """Thinking, several fences, other languages, missing ends: each gives the program or its own outcome."""
     answer = read_chat(reply(text, finish), "square")
     assert (answer.code, answer.outcome) == (code, outcome)
+
+
+def test_programs_are_found_by_several_threads_at_once() -> None:
+    """Python's parser is not safe in threads that interrupt each other, as finalizers make them do."""
+    program = "def f(a):\n    return [b for b in a if b]\n" * 50
+    sample = reply(f"```python\n{program}```")
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            sum(range(50))
+
+    def read(_: int) -> Answer:
+        for _ in range(10):
+            Cycle()
+        return read_chat(sample, "f")
+
+    usual, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(50)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(read, range(400))) == {Answer(code=program)}
+    finally:
+        gc.set_threshold(*usual)
+        sys.setswitchinterval(interval)
 
 
 def test_the_official_extraction_takes_the_last_pair_of_fences() -> None:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import NamedTuple
+import threading
+from typing import Final, NamedTuple
 
 from finetune.evaluate.codegen.benchmark import Answer, Sample
 from finetune.sandbox.verdict import Outcome
 
 FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+#.-]*)[^\n]*$", re.MULTILINE)
 PYTHON = {"", "python", "python3", "py", "py3"}
+# Python 3.11 counts the depth of all threads together and raises SystemError when two are at it
+# (https://github.com/python/cpython/issues/106905).
+_PARSING: Final = threading.Lock()
+_NO_PYTHON: Final = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class Fence(NamedTuple):
@@ -47,11 +52,17 @@ def fences(text: str) -> list[Fence]:
     return found
 
 
+def parse(code: str) -> ast.Module:
+    """`ast.parse`, also from several threads."""
+    with _PARSING:
+        return ast.parse(code)
+
+
 def defines(code: str, name: str) -> bool:
     """Whether `code` parses and has the top-level function, class or variable `name`."""
     try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse(code)
+    except _NO_PYTHON:
         return False
     return any(
         getattr(node, "name", None) == name
@@ -64,10 +75,9 @@ def parses(code: str) -> bool:
     """Whether `code` is Python that does something."""
     try:
         return any(
-            not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
-            for node in ast.parse(code).body
+            not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in parse(code).body
         )
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except _NO_PYTHON:
         return False
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import AliasChoices, ConfigDict, Field
 
-from finetune.evaluate.codegen.answers import read_chat
+from finetune.evaluate.codegen.answers import parse, read_chat
 from finetune.evaluate.codegen.benchmark import Answer, Benchmark, Message, Mode, Prompt, Sample
 from finetune.evaluate.codegen.files import read_rows
 from finetune.sandbox.examine import Exam, examine
@@ -54,7 +54,7 @@ class MbppProblem(Record):
     @property
     def names(self) -> tuple[str, ...]:
         """The functions that the asserts call and that neither Python nor the set-up defines."""
-        tests = ast.parse("\n".join(self.test_list))
+        tests = parse("\n".join(self.test_list))
         known = set(dir(builtins)) | _defined(self._setup())
         called = [node.func for node in ast.walk(tests) if isinstance(node, ast.Call)]
         return tuple(dict.fromkeys(f.id for f in called if isinstance(f, ast.Name) and f.id not in known))
@@ -91,7 +91,7 @@ def load(problems: Path | None, **_: object) -> Benchmark:
 def _defined(source: str) -> set[str]:
     """Names that a piece of code binds at its top level."""
     names = set()
-    for node in ast.parse(source).body:
+    for node in parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
