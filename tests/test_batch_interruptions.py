@@ -106,14 +106,18 @@ def test_ctrl_c_while_the_processes_start_is_one_line(tmp_path: Path, output: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["mrs.jsonl"]
 
 
-def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path, output: Path, part: Path) -> None:
-    """Exit code 130, what was reviewed is kept, and no worker lives on."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_every_process_and_says_how_to_go_on(
+    sent: signal.Signals, tmp_path: Path, output: Path, part: Path
+) -> None:
+    """Ctrl-C and the end of a CI job: exit code 130, what was reviewed is kept, and no worker lives on."""
     process = begin(many_rows(tmp_path, 200, SHELL), "-o", output)
     wait_for_results(process, part, 1)
     workers = children_of(process.pid)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     said = process.communicate(timeout=60)[1].decode()
-    assert (process.returncode, "go on with --resume" in said) == (130, True), said
+    going_on = f"terazi: what was reviewed is in {part}; go on with --resume\n"
+    assert (process.returncode, said) == (130, f"{going_on}terazi: interrupted\n")
     assert part.read_bytes()
     until = time.monotonic() + 30
     while any(is_alive(worker) for worker in workers):

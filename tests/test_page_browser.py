@@ -308,6 +308,9 @@ def test_the_page_speaks_turkish(browser: Browser, served: Served, store: Path) 
     expect(page.locator(".tz-review")).to_be_visible(timeout=30_000)
     assert "/tr/" in page.url
     assert shown(page) == ["kritik", "yüksek", "orta"]
+    first = page.locator(".tz-card").first
+    assert (first.locator(".tz-chip").get_attribute("title") or "").startswith("olağan işleyişte")
+    expect(first.locator(".tz-place")).to_contain_text("güvenlik")
     page.get_by_role("slider").press("ArrowRight")
     expect(page.locator(".tz-level")).to_have_text("yüksek")
     page.get_by_role("link", name=TURKISH.other).click()

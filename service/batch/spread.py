@@ -114,9 +114,9 @@ def _through(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ctrl-C comes after the block, and never to the processes that start in it: the parent decides what an
-    interruption means."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Interruptions come after the block, and never to the processes that start in it: the parent decides
+    what one means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

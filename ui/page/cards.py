@@ -14,7 +14,7 @@ from typing import Final
 from review_data.domain import Category, Finding, LineKind, Outcome, Probabilities, Review, Side, Skip
 from review_data.domain import counts as tally
 from review_data.feedback import Feedback, Verdict, latest
-from review_data.severity import DEFINITIONS, SEVERITIES, Severity
+from review_data.severity import SEVERITIES, Severity
 from service.store.records import Excerpt, Status, Stored, Summary
 from ui.page.markup import both, code_lines, component, prose, text
 from ui.page.texts import Said, Texts
@@ -131,7 +131,7 @@ def _threshold(review: Review, every: Sequence[Finding], texts: Texts) -> str:
 
 def chip(severity: Severity, texts: Texts) -> str:
     """The severity as a coloured label; what it means is its tooltip."""
-    meaning = escape(DEFINITIONS[severity].meaning)
+    meaning = escape(texts.meanings[severity])
     return (
         f'<span class="tz-chip tz-{severity}" title="{meaning}">{escape(texts.severities[severity])}</span>'
     )
@@ -154,7 +154,7 @@ def card(
         f'data-fingerprint="{escape(finding.fingerprint)}"{off}><article>'
         f"<header>{chip(finding.severity, texts)}<h3>{text(finding.title)}</h3></header>"
         f'<p class="tz-place"><code>{text(finding.path)}:{finding.line}</code>{side} '
-        f"<span>{finding.category} · {text(sources)}</span></p>"
+        f"<span>{escape(texts.categories[finding.category])} · {text(sources)}</span></p>"
         f"{_bar(finding.probabilities, texts)}{prose(finding.explanation)}{fix}"
         f"{_diff(finding, excerpt, texts)}{_verdict(finding, verdict, texts)}</article></li>"
     )
@@ -255,7 +255,7 @@ def _missed(stored: Stored, texts: Texts) -> str:
     )
     listed = f"<p>{escape(texts.missed_known.format(n=len(known)))}</p><ul>{rows}</ul>" if known else ""
     levels = _options((level, texts.severities[level]) for level in SEVERITIES)
-    kinds = _options((category, category) for category in Category)
+    kinds = _options((category, texts.categories[category]) for category in Category)
     e = {name: escape(getattr(texts, name)) for name in _FORM_TEXTS}
     return (
         f'<details class="tz-missed"><summary>{e["missed"]}</summary>{listed}<form class="tz-form">'

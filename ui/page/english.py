@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from review_data.severity import Severity
+from review_data.domain import Category
+from review_data.severity import DEFINITIONS, Severity
 from ui.page.texts import Texts
 
 ENGLISH: Final = Texts(
@@ -22,6 +23,8 @@ ENGLISH: Final = Texts(
         Severity.HIGH: "high",
         Severity.CRITICAL: "critical",
     },
+    meanings={severity: definition.meaning for severity, definition in DEFINITIONS.items()},
+    categories={category: category.value for category in Category},
     new="New review",
     percent="{n}%",
     patch="Patch",

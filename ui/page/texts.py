@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from review_data.domain import Record, SkipKind
+from review_data.domain import Category, Record, SkipKind
 from review_data.errors import ErrorKind
 from review_data.severity import Severity
 
@@ -21,6 +21,8 @@ class Texts(Record):
     tab_batch: str
     tab_model: str
     severities: dict[Severity, str]
+    meanings: dict[Severity, str]
+    categories: dict[Category, str]
     new: str
     percent: str
     patch: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from review_data.domain import SkipKind
+from review_data.domain import Category, SkipKind
 from review_data.errors import ErrorKind
 from review_data.severity import Severity
 from ui.page.texts import Texts
@@ -23,6 +23,29 @@ TURKISH: Final = Texts(
         Severity.MEDIUM: "orta",
         Severity.HIGH: "yüksek",
         Severity.CRITICAL: "kritik",
+    },
+    meanings={
+        Severity.LOW: "canlı sistemin yaptıklarına etkisi yok",
+        Severity.MEDIUM: "yalnızca uç durumlarda görülen ya da kaliteyi düşüren hatalı davranış",
+        Severity.HIGH: "olağan kullanımın ulaştığı yolda yanlış sonuç, çökme, özel veri sızıntısı ya da "
+        "takılma; başka bir koşula bağlı güvenlik zayıflığı; veri yarışı; haber verilmeden bozulan açık API",
+        Severity.CRITICAL: "olağan işleyişte ulaşılabilen, güvenilmeyen birinin kullanabileceği bir açık, "
+        "geri döndürülemez veri kaybı ya da bozulması, ya da bütün hizmetin durması",
+    },
+    categories={
+        Category.SECURITY: "güvenlik",
+        Category.CORRECTNESS: "doğruluk",
+        Category.CONCURRENCY: "eşzamanlılık",
+        Category.RESOURCE: "kaynak",
+        Category.ERROR_HANDLING: "hata işleme",
+        Category.PERFORMANCE: "başarım",
+        Category.DATA: "veri",
+        Category.API: "API",
+        Category.CONFIGURATION: "yapılandırma",
+        Category.TESTING: "test",
+        Category.MAINTAINABILITY: "bakım",
+        Category.DOCUMENTATION: "belgeleme",
+        Category.STYLE: "biçem",
     },
     new="Yeni inceleme",
     percent="%{n}",

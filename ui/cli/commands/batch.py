@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,12 +72,23 @@ def command(
     Exit codes: 0 none reaches its gate, 1 one does, 2 a wrong call, 3 one could not be reviewed whole.
     """
     started = time.monotonic()
-    totals = run(ctx.params)
+    with sigterm_like_ctrl_c():
+        totals = run(ctx.params)
     elapsed_s = time.monotonic() - started
     print("\n".join(f"terazi: {line}" for line in totals.lines(elapsed_s)), file=sys.stderr)
     if report is not None:
         write_atomically(report, to_markdown(totals, elapsed_s))
     return totals.exit_code
+
+
+@contextmanager
+def sigterm_like_ctrl_c() -> Iterator[None]:
+    """A CI system that ends the job lets the batch end its processes and say how to go on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run(options: Mapping[str, Any]) -> Totals:
