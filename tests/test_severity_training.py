@@ -214,7 +214,9 @@ def test_a_base_with_a_shorter_window_is_refused_before_training(
 
 def test_a_learning_curve_trains_on_growing_shares(base: Path, tmp_path: Path) -> None:
     """Four models on nested shares, scored, in the report's three forms; a second call trains nothing."""
-    config = TrainConfig.model_validate({"base": str(base), **OPTIONS, "epochs": 1, "polish_epochs": 0})
+    config = TrainConfig.model_validate(
+        {"base": str(base), **OPTIONS, "epochs": 1, "polish_epochs": 0, "seeds": (1,)}
+    )
     data, folder = TEACHER_FOLDER / "comments.validation.jsonl", tmp_path / "curve"
     points = learning_curve(data, folder, config)
     assert [point.share for point in points] == [0.25, 0.5, 0.75, 1.0]
