@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -14,6 +15,9 @@ pytest_plugins = ["tests.support.git", "tests.support.vllm"]
 # interrupts; a handler here gives them the default back.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The tests' networks are tiny: a second thread only spins, and takes the core from another worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # One server for all of them.
 VLLM = (
