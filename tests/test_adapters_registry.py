@@ -107,7 +107,7 @@ def test_adding_copies_by_version_and_listing_shows_all(place: Path, tmp_path: P
     before = (folder / "manifest.json").stat().st_mtime_ns
     assert registry.add(place, tmp_path / "runs" / "good") == folder
     assert (folder / "manifest.json").stat().st_mtime_ns == before
-    assert [one.name for one in registry.every(place)] == ["good", "poor"]
+    assert [one.name for one in registry.listing(place).manifests] == ["good", "poor"]
 
 
 def test_the_served_reviewer_reads_temperature_and_prompts_from_the_papers(place: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_registry_that_was_meddled_with_is_named(place: Path, capsys: pytest.C
 def test_one_unreadable_manifest_hides_no_other_adapter(
     place: Path, capsys: pytest.CaptureFixture[str], damage: bytes
 ) -> None:
-    """The others are listed, standard error names the file, and the exit code is the user's error."""
+    """The others are listed and shown, standard error names the file; exit code 2 for all of them or it."""
     folder, _ = registry.find(place, "poor")
     (folder / "manifest.json").write_bytes(damage)
     assert main(["adapters", "list", "--registry", str(place)]) == 2
@@ -176,6 +176,9 @@ def test_one_unreadable_manifest_hides_no_other_adapter(
     assert [line.split("@")[0].strip() for line in printed.out.splitlines()] == ["good"]
     assert f"{folder / 'manifest.json'}: can't be read as a manifest" in printed.err
     assert len(printed.err.splitlines()) == 1
+    assert main(["adapters", "show", "good", "--registry", str(place)]) == 0
+    assert main(["adapters", "show", "poor", "--registry", str(place)]) == 2
+    assert "can't be read as a manifest" in capsys.readouterr().err
 
 
 def test_a_manifest_cannot_act_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +235,7 @@ def test_a_promoted_adapter_is_not_removed(place: Path) -> None:
     with pytest.raises(UserError, match="is promoted for review"):
         registry.remove(place, "good")
     registry.remove(place, "poor")
-    assert [one.name for one in registry.every(place)] == ["good"]
+    assert [one.name for one in registry.listing(place).manifests] == ["good"]
 
 
 def test_an_unknown_adapter_names_the_known_ones(place: Path) -> None:

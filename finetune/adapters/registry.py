@@ -71,30 +71,23 @@ def check_weights(folder: Path, manifest: Manifest) -> None:
 
 
 class Listing(NamedTuple):
-    """What a registry holds: the manifests by name and date, and what is wrong with the others."""
+    """What a registry holds: the manifests by name and date, and by folder what is wrong with the others."""
 
     manifests: tuple[Manifest, ...]
-    unreadable: tuple[UserError, ...]
+    unreadable: dict[Path, UserError]
 
 
 def listing(registry: Path) -> Listing:
     """All manifests; one that can't be read, or lies in another's place, takes none of the others along."""
-    found, unreadable = [], []
+    found: list[Manifest] = []
+    unreadable: dict[Path, UserError] = {}
     for path in sorted(registry.glob(f"*/*/{MANIFEST}")):
         try:
             found.append(_in_its_place(path.parent))
         except UserError as error:
-            unreadable.append(error)
+            unreadable[path.parent] = error
     found.sort(key=lambda manifest: (manifest.name, manifest.created))
-    return Listing(tuple(found), tuple(unreadable))
-
-
-def every(registry: Path) -> tuple[Manifest, ...]:
-    """All manifests, by name and date; the first `UserError` when not all of them can be read."""
-    found = listing(registry)
-    if found.unreadable:
-        raise found.unreadable[0]
-    return found.manifests
+    return Listing(tuple(found), unreadable)
 
 
 def _in_its_place(folder: Path) -> Manifest:
@@ -105,11 +98,18 @@ def _in_its_place(folder: Path) -> Manifest:
 
 
 def find(registry: Path, name: str) -> tuple[Path, Manifest]:
-    """The folder and manifest of `name` (its newest version) or `name@version` (its start is enough)."""
+    """The folder and manifest of `name` (its newest version) or `name@version` (its start is enough).
+
+    `UserError` when none fits, or when one of those that fit can't be read.
+    """
     wanted, _, version = name.partition("@")
-    fitting = [m for m in every(registry) if m.name == wanted and m.version.startswith(version)]
+    found = listing(registry)
+    for folder, error in found.unreadable.items():
+        if folder.parent.name == wanted and folder.name.startswith(version):
+            raise error
+    fitting = [m for m in found.manifests if m.name == wanted and m.version.startswith(version)]
     if not fitting:
-        known = ", ".join(sorted({manifest.name for manifest in every(registry)})) or "none yet"
+        known = ", ".join(sorted({manifest.name for manifest in found.manifests})) or "none yet"
         raise UserError(f"there is no adapter `{name}` in {registry}; there are: {known}")
     if version and len(fitting) > 1:
         raise UserError(f"`{name}` fits {len(fitting)} versions; give more of it")

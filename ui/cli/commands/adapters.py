@@ -39,7 +39,7 @@ def list_adapters(registry: Registry = None) -> int:
         figures = ", ".join(f"{score.name} {score.value:.3f}" for score in manifest.scores) or "no scores"
         star = "*" if manifest.id in promoted else " "
         print(visible(f"{star} {manifest.id:<32} {manifest.task:<8} {manifest.base.name}  {figures}"))
-    for error in found.unreadable:
+    for error in found.unreadable.values():
         print(visible(f"terazi: {error}"), file=sys.stderr)
     return UserError.exit_code if found.unreadable else 0
 
