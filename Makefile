@@ -38,9 +38,9 @@ else
 	$(BIN)/terazi review --patch review_data/samples/merge_request.patch
 endif
 
-# tests/conftest.py says which worker gets what. Three on two cores: one of them waits for a server or a disk.
+# tests/conftest.py says which worker gets what.
 test: $(VENV)/.dev $(VENV)-vllm/.done
-	TERAZI_TEST_VLLM=$(VENV)-vllm/bin/python $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	TERAZI_TEST_VLLM=$(VENV)-vllm/bin/python $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """`-n 3` gives a worker whole files (so that their servers and trained models are made once), and one
+    """`-n 2` gives a worker whole files (so that their servers and trained models are made once), and one
     worker every file that needs vLLM."""
     return ByFile(config, log)
 

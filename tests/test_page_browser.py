@@ -56,7 +56,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def open_review(page: Page, served: Served, review_id: str, lang: str = "en") -> None:
     page.goto(f"{served.url}/{lang}/?review={review_id}")
-    expect(page.locator(".tz-review")).to_be_visible(timeout=30_000)
+    expect(page.locator(".tz-review")).to_be_visible()
 
 
 def shown(page: Page) -> list[str]:
@@ -305,7 +305,7 @@ def test_the_page_speaks_turkish(browser: Browser, served: Served, store: Path) 
     context = browser.new_context(locale="tr-TR")
     page = context.new_page()
     page.goto(f"{served.url}/?review={put_review(store)}")
-    expect(page.locator(".tz-review")).to_be_visible(timeout=30_000)
+    expect(page.locator(".tz-review")).to_be_visible()
     assert "/tr/" in page.url
     assert shown(page) == ["kritik", "yüksek", "orta"]
     first = page.locator(".tz-card").first
