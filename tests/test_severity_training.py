@@ -301,17 +301,17 @@ def test_a_damaged_checkpoint_is_refused(base: Path, finished: Path, tmp_path: P
 
 
 def test_a_dry_run_tells_memory_and_time_and_writes_nothing(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--dry-run` prints what a run would take."""
-    folder = tmp_path / "run"
-    assert main(["train", "severity", "--out", str(folder), "--base", str(base), *FLAGS, "--dry-run"]) == 0
+    """`--dry-run` prints what a run would take, and needs no folder for it."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "severity", "--base", str(base), *FLAGS, "--dry-run"]) == 0
     expected = json.loads(capsys.readouterr().out)
     assert expected["examples"] == 427
     assert expected["steps"] == 2 * (14 + 7 + 7) + 2 * 14
     assert expected["seconds"] >= 0
     assert expected["peak_memory_mib"] > 0
-    assert not folder.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_or_altered_base_is_refused(

@@ -19,7 +19,9 @@ _DEFAULT = TrainConfig()
 
 def command(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(help="Run folder; must be empty unless --resume.")],
+    out: Annotated[Path, typer.Option(help="Run folder; must be empty unless --resume.")] = Path(
+        "runs/severity"
+    ),
     base: Annotated[str, typer.Option(help="Encoder: hub id or folder.")] = _DEFAULT.base,
     base_sha256: Annotated[str, typer.Option(help="Expected digest of model.safetensors.")] = "",
     method: Annotated[
