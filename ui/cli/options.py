@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+
+from service.settings import Settings
 
 _LEVELS: Final = "low, medium, high or critical"
 
@@ -23,3 +26,8 @@ LocalAdapter = Annotated[str | None, typer.Option(help="The local backend's LoRA
 Ignore = Annotated[str | None, typer.Option(help="Paths to leave out, .gitignore patterns.")]
 Project = Annotated[str | None, typer.Option(help="One line about the project.")]
 Deadline = Annotated[str | None, typer.Option("--deadline", help="Seconds a review may take.")]
+
+
+def given_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among a command's options, those alone that were given."""
+    return {key: params[key] for key in Settings.model_fields if params.get(key) is not None}

@@ -93,7 +93,7 @@ def sigterm_like_ctrl_c() -> Iterator[None]:
 
 def run(options: Mapping[str, Any]) -> Totals:
     """Checks everything that was given, then reviews, with a progress bar on a terminal."""
-    flags = {key: options[key] for key in Settings.model_fields if options.get(key) is not None}
+    flags = option.given_settings(options)
     settings = resolve(flags, folder=options["repo"]).settings
     open_reviewer(settings)
     check_places(options)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.render.escape import visible
-from service.settings import Settings, resolve
+from service.settings import resolve
+from ui.cli import options as option
 
 if TYPE_CHECKING:
     from service.backends.endpoint.check import Check
@@ -32,7 +33,7 @@ def check(
     from service.backends.catalog import open_endpoint_model
     from service.backends.endpoint.check import check_endpoint
 
-    settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}).settings
+    settings = resolve(option.given_settings(ctx.params)).settings
     checks = check_endpoint(open_endpoint_model(settings))
     print(as_text(checks))
     return 3 if any(one.needed and one.ok is False for one in checks) else 0

@@ -14,7 +14,6 @@ from finetune.evaluate.reviews.report import to_json, to_markdown
 from finetune.evaluate.reviews.run import evaluate_reviews, resolve_settings
 from finetune.evaluate.reviews.score import ReviewReport
 from review_data.errors import UserError
-from service.settings import Settings
 from ui.cli import options as option
 from ui.cli.progress import progress
 
@@ -54,7 +53,7 @@ def command(
 
 def run(params: dict[str, Any]) -> ReviewReport:
     """Reviews with a progress bar on a terminal."""
-    settings = resolve_settings({key: params.get(key) for key in Settings.model_fields})
+    settings = resolve_settings(option.given_settings(params))
     tolerance = Tolerance(lines=params["line_tolerance"], category=params["category"])
     judge = open_judge(params["judge_endpoint"], params["judge_model"])
     with progress("Reviewing") as on_progress:

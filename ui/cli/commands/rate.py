@@ -16,10 +16,9 @@ from review_data.secrets import mask
 from service.foreign.items import Item, Report
 from service.ports import Change
 from service.rating import NOTHING_AT_HAND, Rated, rate_items
-from service.render import FORMATS
 from service.settings import Settings, resolve
 from ui.cli import options as option
-from ui.cli.commands.review import check_output, emit
+from ui.cli.commands.review import Format, Output, Verbose, check_output, emit
 from ui.cli.progress import progress
 from ui.cli.sources import named_sources, open_source
 
@@ -40,14 +39,14 @@ def command(
     backend: Annotated[str | None, typer.Option(help="Backend that rates.")] = None,
     rater: Annotated[str | None, typer.Option(help="Backend that rates.", hidden=True)] = None,
     project: option.Project = None,
-    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,
+    format: Format = "text",
+    output: Output = None,
+    verbose: Verbose = False,
 ) -> int:
     """Rate findings of other tools by severity, with the same threshold, gate and formats as a review."""
     from service.review import exit_code
 
-    settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
+    settings = resolve(option.given_settings(ctx.params), folder=repo).settings
     check_output(format, output)
     kind, path = one_report(ctx.params)
     report = load(kind, path, root_of(repo))

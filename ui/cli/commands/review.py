@@ -23,6 +23,10 @@ from ui.cli.sources import open_source
 # Reports that can't say how many findings are hidden; whoever runs the command still shall know.
 _WITHOUT_COUNTS = ("gitlab", "rdjson")
 
+Format = Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")]
+
 
 def command(
     ctx: typer.Context,
@@ -47,9 +51,9 @@ def command(
     ignore: option.Ignore = None,
     project: option.Project = None,
     deadline_s: option.Deadline = None,
-    format: Annotated[str, typer.Option("--format", "-f", help=f"{', '.join(FORMATS)}.")] = "text",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show hidden findings too.")] = False,
+    format: Format = "text",
+    output: Output = None,
+    verbose: Verbose = False,
 ) -> int:
     """Review a change and rate what is found by severity.
 
@@ -58,7 +62,7 @@ def command(
     from service.backends.catalog import open_reviewer, start_rater
     from service.review import exit_code
 
-    settings = resolve({key: ctx.params.get(key) for key in Settings.model_fields}, folder=repo).settings
+    settings = resolve(option.given_settings(ctx.params), folder=repo).settings
     check_output(format, output)
     start_rater(settings)
     reviewer = open_reviewer(settings)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.settings import Settings, resolve
+from service.settings import resolve
 from ui.cli import options as option
 
 
@@ -26,7 +26,7 @@ def command(
     """Serve the review page and the HTTP API."""
     from ui.serving import serve
 
-    flags = {key: value for key in Settings.model_fields if (value := ctx.params.get(key)) is not None}
+    flags = option.given_settings(ctx.params)
     serve(resolve(flags).settings, flags, page=page, announce=lambda line: print(line, flush=True))
     print("terazi: stopped", file=sys.stderr)
     return 0
