@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-pytest_plugins = ["tests.support.git", "tests.support.vllm"]
+pytest_plugins = ["tests.support.git", "tests.support.sandbox", "tests.support.vllm"]
 
 # A job that a shell starts in the background ignores SIGINT, and so would every program that a test
 # interrupts; a handler here gives them the default back.

@@ -21,11 +21,12 @@ from finetune.evaluate.codegen.score import score
 from finetune.evaluate.codegen.systems import System
 from finetune.evaluate.kept import KeptRows, in_flight
 from finetune.sandbox.job import Limits
-from finetune.sandbox.machine import Sandbox, open_sandbox
-from review_data.errors import UserError
+from finetune.sandbox.machine import Sandbox
 from tests.support import tiny_model
 from tests.support.vllm import VllmServer
 from ui.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 DATA = Path(__file__).parent / "data"
 PROBLEMS, ANSWERS = DATA / "contest_problems.jsonl", DATA / "contest_answers.jsonl"
@@ -33,16 +34,6 @@ HUMANEVAL = Path(
     os.environ.get("TERAZI_TEST_HUMANEVAL") or Path(__file__).parents[2] / "shared/data/HumanEval.jsonl.gz"
 )
 LIVECODEBENCH = ["--benchmark", "livecodebench", "--problems", str(PROBLEMS)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sandbox() -> Iterator[Sandbox]:
-    """The full sandbox; a machine that refuses it skips, with the refusal as the reason."""
-    try:
-        with open_sandbox() as opened:
-            yield opened
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 def evaluate(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:

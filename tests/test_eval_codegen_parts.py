@@ -1,197 +1,27 @@
-"""Code-generation evaluation piece by piece: reading answers and files, comparing, statistics, resuming."""
+"""Parts of the code generation evaluation: problems, samples, systems, statistics, scoring, prompts."""
 
 from __future__ import annotations
 
-import base64
-import gc
 import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import threading
-import time
-import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune.evaluate.codegen.answers import read_chat, read_last_fence
-from finetune.evaluate.codegen.benchmark import Answer, Mode, Sample
+from finetune.evaluate.codegen.benchmark import Mode, Sample
 from finetune.evaluate.codegen.catalog import open_benchmark
 from finetune.evaluate.codegen.compare import best_checkpoints, compare
 from finetune.evaluate.codegen.files import read_samples
-from finetune.evaluate.codegen.outputs import official_printed, printed, returned
 from finetune.evaluate.codegen.plots import learning_curves
-from finetune.evaluate.codegen.private_tests import unpack
 from finetune.evaluate.codegen.score import SystemScore, score, summarise
 from finetune.evaluate.codegen.systems import System, local_systems, served_systems
 from finetune.sandbox.job import Limits
-from finetune.sandbox.machine import Sandbox, open_sandbox
+from finetune.sandbox.machine import Sandbox
 from finetune.sandbox.verdict import Outcome, Verdict
 from review_data.errors import DataError, UserError
 from service.backends.endpoint.served import ServedModel
-from tests.support.openai_script import scripted_server
-from ui.cli.main import main
 
 DATA = Path(__file__).parent / "data"
-SQUARE = "def square(x):\n    return x * x\n"
-
-
-def reply(text: str, finish: str = "stop") -> Sample:
-    """A sample with that reply."""
-    return Sample(task_id="t", completion=text, finish_reason=finish)
-
-
-@pytest.mark.parametrize(
-    ("text", "finish", "code", "outcome"),
-    [
-        (f"Sure.\n```python\n{SQUARE}```\nDone.", "stop", SQUARE, None),
-        (f"```python\nprint(1)\n```\nthen\n```py\n{SQUARE}```", "stop", SQUARE, None),
-        (f"```python\n{SQUARE}```\n```python\nassert square(2) == 4\n```", "stop", SQUARE, None),
-        (f"<think>```python\nbad\n```</think>```\n{SQUARE}```", "stop", SQUARE, None),
-        (f"reasoning without a start</think>\n```python\n{SQUARE}```", "stop", SQUARE, None),
-        (f"```python\n{SQUARE}```\nand then a long expl", "length", SQUARE, None),
-        (f"```bash\npip install x\n```\n~~~python\n{SQUARE}~~~", "stop", SQUARE, None),
-        (SQUARE, "stop", SQUARE, None),
-        (f"```python\n{SQUARE}", "stop", SQUARE, None),
-        ("```python\ndef square(x):\n    ret", "length", "", Outcome.TRUNCATED),
-        ("<think>Let me see. ```python\nprint()\n```", "length", "", Outcome.OVER_REASONING),
-        ("<think>Hm.</think> Wait. <think>Again", "stop", "", Outcome.OVER_REASONING),
-        ("I can't do that.", "stop", "", Outcome.NO_CODE),
-        ("", "stop", "", Outcome.NO_CODE),
-    ],
-)
-def test_the_program_is_found_wherever_it_stands(
-    text: str, finish: str, code: str, outcome: Outcome | None
-) -> None:
-    """Thinking, several fences, other languages, missing ends: each gives the program or its own outcome."""
-    answer = read_chat(reply(text, finish), "square")
-    assert (answer.code, answer.outcome) == (code, outcome)
-
-
-def test_programs_are_found_by_several_threads_at_once() -> None:
-    """Python's parser is not safe in threads that interrupt each other, as finalizers make them do."""
-    program = "def f(a):\n    return [b for b in a if b]\n" * 50
-    sample = reply(f"```python\n{program}```")
-
-    class Cycle:
-        def __init__(self) -> None:
-            self.me = self
-
-        def __del__(self) -> None:
-            sum(range(50))
-
-    def read(_: int) -> Answer:
-        for _ in range(10):
-            Cycle()
-        return read_chat(sample, "f")
-
-    usual, interval = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(50)
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(read, range(400))) == {Answer(code=program)}
-    finally:
-        gc.set_threshold(*usual)
-        sys.setswitchinterval(interval)
-
-
-def test_the_official_extraction_takes_the_last_pair_of_fences() -> None:
-    """What lies between the last two lines with a fence, whatever it is."""
-    assert read_last_fence(reply("```python\na = 1\n```\n```\nb = 2\n```")).code == "b = 2"
-    assert read_last_fence(reply("<think>no end", "length")).outcome is Outcome.OVER_REASONING
-
-
-@pytest.mark.parametrize(
-    ("out", "expected", "official", "faithful"),
-    [
-        ("1 2\n3\n", "1 2\n3", True, True),
-        (" 1  2 \n3\n\n", "1 2\n3\n", True, True),
-        ("1\n2\n", "1 2\n", False, False),
-        ("0.3333333\n", "0.33333333333\n", False, True),
-        ("0.334\n", "0.3333\n", False, False),
-        ("2.0\n", "2\n", True, False),
-        ("Yes\nYes\n", "Yes\n", False, False),
-        ("nan\n", "1.5\n", False, False),
-        ("", "0\n", False, False),
-    ],
-)
-def test_printed_answers_are_compared_as_the_contest_does(
-    out: str, expected: str, official: bool, faithful: bool
-) -> None:
-    """Blanks don't matter, lines do; reals have a tolerance in the faithful mode alone."""
-    assert (official_printed(out, expected), printed(out, expected)) == (official, faithful)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected", "same"),
-    [
-        ((1, (2, 3)), [1, [2, 3]], True),
-        (0.1 + 0.2, 0.3, True),
-        (1, True, False),
-        (True, 1, False),
-        ({1: [2.0000001]}, {"1": [2.0]}, True),
-        ([1], [1, 2], False),
-        (None, 0, False),
-    ],
-)
-def test_returned_values_are_compared_by_structure(value: object, expected: object, same: bool) -> None:
-    """Tuples count as lists, reals have a tolerance, True is not 1."""
-    assert returned(value, expected) is same
-
-
-def packed(data: bytes) -> str:
-    """As LiveCodeBench packs."""
-    return base64.b64encode(zlib.compress(data)).decode()
-
-
-@pytest.mark.parametrize("protocol", range(1, 6))
-def test_private_tests_are_read_without_unpickling(protocol: int) -> None:
-    """One pickled string of every protocol; plain JSON as it is."""
-    rows = [{"input": "1\n" * 300, "output": "ü", "testtype": "stdin"}]
-    assert unpack(packed(pickle.dumps(json.dumps(rows), protocol=protocol)), "q") == rows
-    assert unpack(json.dumps(rows), "q") == rows
-
-
-class Exploit:
-    """What a hostile file would hold."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch exploited",)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (pickle.dumps(Exploit()), "STACK_GLOBAL"),
-        (pickle.dumps(["[]"]), "EMPTY_LIST"),
-        (b"cos\nsystem\n(S'touch exploited'\ntR.", "GLOBAL"),
-        (b"not a pickle", "no pickle"),
-        (pickle.dumps("{}"), "not a list"),
-        (pickle.dumps("[")[:-1], "pickle"),
-    ],
-)
-def test_a_pickle_that_is_more_than_a_string_is_refused(
-    data: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The instruction is named and nothing runs."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=message):
-        unpack(packed(data), "question q")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cut_off_package_is_refused() -> None:
-    """Half of the compressed data is not silently half of the tests."""
-    half = base64.b64encode(zlib.compress(pickle.dumps("[]" * 1000))[:-8]).decode()
-    with pytest.raises(DataError, match="cut off"):
-        unpack(half, "q")
 
 
 def test_window_platform_and_difficulty_choose_problems() -> None:
@@ -342,16 +172,6 @@ def test_the_learning_curve_is_a_picture() -> None:
     assert learning_curves([made_up("base", 5, adapter="base")]) is None
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """The full sandbox; a machine that refuses it skips, with the refusal as the reason."""
-    try:
-        with open_sandbox() as opened:
-            yield opened
-    except UserError as error:
-        pytest.skip(str(error))
-
-
 PLUS = {
     "task_id": "Plus/0",
     "prompt": 'def scale(xs, by):\n    """Multiply."""\n',
@@ -400,115 +220,3 @@ def test_prompts_of_the_two_modes_differ_as_documented() -> None:
     assert official.messages[1].content.endswith("### Answer: (use the provided format with backticks)\n\n")
     assert "standard input" in faithful.messages[0].content
     assert official.digest != faithful.digest
-
-
-def test_an_interrupted_generation_asks_for_no_sample_twice(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: Sandbox
-) -> None:
-    """The server breaks off after 10 answers and a line is torn; the second run asks for the rest alone."""
-    assert sandbox.full
-    right = "```python\nprint(0)\n```"
-    models = [
-        {"id": "qwen"},
-        {"id": "deep-checkpoint-100", "parent": "qwen"},
-        {"id": "deep-200", "parent": "qwen"},
-    ]
-    args = [
-        *(
-            "evaluate",
-            "codegen",
-            "--benchmark",
-            "livecodebench",
-            "--platform",
-            "atcoder",
-            "--difficulty",
-            "easy",
-        ),
-        *(
-            "--problems",
-            str(DATA / "contest_problems.jsonl"),
-            "--window",
-            "2024-08:2025-02",
-            "--at-once",
-            "4",
-        ),
-        *("--adapters", "base,deep", "--checkpoints", "all", "--tests", "public", "--format", "json"),
-        *("--out", str(tmp_path), "--n", "2", "--temperature", "0.2", "--timeout", "2"),
-    ]
-    with scripted_server(lambda body: right if len(server.asked) < 10 else 400, models) as server:
-        assert main([*args, "--endpoint", server.url]) == 3
-        assert "run again to go on" in capsys.readouterr().err
-        samples = tmp_path / "samples.jsonl"
-        assert len(samples.read_text().splitlines()) == 10
-        with samples.open("ab") as file:
-            file.write(b'{"task_id": "terazi-01", "compl')
-        server.answer = lambda body: right
-        assert main([*args, "--endpoint", server.url]) == 0
-        found = json.loads(capsys.readouterr().out)
-        total = 3 * 2 * found["systems"][0]["n"]
-        asked = [(body["model"], body["seed"], body["messages"][0]["content"]) for body in server.asked]
-        assert len(asked) == len(set(asked)) == total
-        assert main([*args, "--endpoint", server.url]) == 0
-        assert len(server.asked) == total
-    assert json.loads(capsys.readouterr().out) == found
-    assert [one["name"] for one in found["systems"]] == ["base", "deep@100", "deep@200"]
-    assert (tmp_path / "learning-curves.png").exists()
-    assert 'alt="pass@1 per checkpoint' in (tmp_path / "report.html").read_text()
-
-
-def test_ctrl_c_keeps_what_is_in_flight(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Every answer that the server gave is kept, so the next run asks for the others alone."""
-    assert sandbox.full
-    command = [
-        *(sys.executable, "-m", "ui.cli.main", "evaluate", "codegen", "--benchmark", "livecodebench"),
-        *("--problems", str(DATA / "contest_problems.jsonl"), "--platform", "leetcode", "--at-once", "3"),
-        *("--tests", "public", "--out", str(tmp_path / "run")),
-    ]
-    path = os.pathsep.join([str(DATA.parents[1]), os.environ.get("PYTHONPATH", "")])
-    samples = tmp_path / "run" / "samples.jsonl"
-    stop = threading.Event()
-
-    def slowly(body: dict[str, Any]) -> str:
-        stop.wait(0.2)
-        return "no code"
-
-    with scripted_server(slowly, [{"id": "qwen"}]) as server:
-        command += ["--endpoint", server.url]
-        with subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        ) as run:
-            deadline = time.monotonic() + 60
-            while not samples.exists() or samples.stat().st_size == 0:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            run.send_signal(signal.SIGINT)
-            assert run.wait(60) == 130
-        kept = len(samples.read_text().splitlines())
-        assert kept == len(server.asked) < 14
-        stop.set()
-        assert main(command[3:]) == 0
-        assert len(server.asked) == len({json.dumps(body) for body in server.asked}) == 14
-
-
-def test_a_folder_made_with_other_settings_is_refused(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, sandbox: Sandbox
-) -> None:
-    """Greedy and sampled answers are not mixed."""
-    assert sandbox.full
-    args = [
-        *(
-            "evaluate",
-            "codegen",
-            "--benchmark",
-            "livecodebench",
-            "--platform",
-            "leetcode",
-            "--out",
-            str(tmp_path),
-        ),
-        *("--problems", str(DATA / "contest_problems.jsonl"), "--difficulty", "hard", "--tests", "public"),
-    ]
-    with scripted_server(lambda body: "no", [{"id": "qwen"}]) as server:
-        assert main([*args, "--endpoint", server.url]) == 0
-        assert main([*args, "--endpoint", server.url, "--temperature", "0.5"]) == 2
-    assert "other settings" in capsys.readouterr().err

@@ -9,29 +9,17 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finetune.sandbox.examine import Exam, call_function, examine, run_program
 from finetune.sandbox.job import Ending, Limits, Ran
-from finetune.sandbox.machine import Sandbox, open_sandbox
+from finetune.sandbox.machine import Sandbox
 from finetune.sandbox.verdict import Outcome
-from review_data.errors import UserError
 from tests.support.marked import mark, marked_processes
 
 QUICK = Limits(cpu_s=2, wall_s=6, memory_mb=512)
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    """The full sandbox; a machine that refuses it skips, with the refusal as the reason."""
-    try:
-        with open_sandbox() as opened:
-            yield opened
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 def attack(sandbox: Sandbox, code: str, limits: Limits = QUICK, stdin: str = "") -> Ran:
